@@ -1,0 +1,1 @@
+//! The commands of the `trunkline` program, one file each. Nothing else may use this room: it may use all others.
