@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Call control: legs, bridges, and what is kept of a call.
+
+pub mod disposition;
+pub mod record;
