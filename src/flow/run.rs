@@ -281,6 +281,7 @@ impl Run {
 
     fn on_digit(&mut self, world: &World<'_>, digit: char) {
         self.note(EventKind::Digits { count: 1 });
+        let correctable = self.can_correct_zip();
         match (&mut self.after_zip, digit) {
             (Some(rest), '0'..='9') => {
                 if rest.len() < 5 {
@@ -288,7 +289,7 @@ impl Run {
                 }
                 return;
             }
-            (Some(_), '*') if self.can_correct_zip() => {
+            (Some(_), '*') if correctable => {
                 self.end_after_zip();
                 self.cancel_timer(TimerName::AfterZip);
                 self.choose("correct_zip");

@@ -10,7 +10,7 @@ use crate::call::record::{Choice, EventKind};
 use crate::campaign::select::Listed;
 use crate::directory::{Office, Target};
 use crate::flow::catalogue::{Catalogue, Piece};
-use crate::flow::definition::CallTargets;
+use crate::flow::definition::{CallTargets, Step};
 use crate::flow::run::{Action, DialRequest, Event, Run, Skipped, State, TimerName, Tone, World};
 use crate::flow::speech;
 use crate::flow::step::talk::{Keys, Wish};
@@ -209,20 +209,19 @@ fn take_target(run: &mut Run, world: &World<'_>, target: &Target) {
             }
             set_phase(run, Phase::Introducing(current.clone()));
             introduce(run, world, &current, before);
-            while let (Some(Round { phase: Phase::Introducing(_), .. }), Some(digit)) =
-                (round(run).map(|round| &*round), run.typed.pop_front())
-            {
-                let State::CallingTargets(Round { phase: Phase::Introducing(current), .. }) = &run.state else {
-                    return;
-                };
-                let current = current.clone();
-                let flow = run.flow.clone();
-                let Some(crate::flow::definition::Step::CallTargets(step)) = flow.steps.get(&run.step) else {
-                    return;
-                };
-                on_introducing(run, world, step, current, &Event::DigitPressed(digit));
-            }
+            take_typed(run, world);
         }
+    }
+}
+
+/// Keys typed ahead of the introduction count as pressed during it.
+fn take_typed(run: &mut Run, world: &World<'_>) {
+    let flow = run.flow.clone();
+    let Some(Step::CallTargets(step)) = flow.steps.get(&run.step) else { return };
+    while let State::CallingTargets(Round { phase: Phase::Introducing(current), .. }) = &run.state {
+        let current = current.clone();
+        let Some(digit) = run.typed.pop_front() else { return };
+        on_introducing(run, world, step, current, &Event::DigitPressed(digit));
     }
 }
 
