@@ -1,1 +1,4 @@
 //! See ARCHITECTURE.md.
+
+pub mod media_driver;
+pub mod port_pool;
