@@ -20,6 +20,7 @@ mod point;
 mod snapshot;
 mod states;
 mod target;
+mod version;
 
 pub use bundle::{BundleError, BundleFile};
 pub use dataset::{Dataset, HolidayRow, OfficeRow, ShareRow, Source, SourceKind, TargetRow, ZipRow};
