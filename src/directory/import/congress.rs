@@ -82,9 +82,15 @@ pub(super) fn import(
     let mut rows = 0;
     for file in files {
         rows += match records::is_nested(file) {
-            true => records::read(file, "/id/bioguide", problems, progress, |record: Record, place, problems| {
-                found.add_record(file.name, &record, place, problems);
-            }),
+            true => records::read(
+                file,
+                "/id/bioguide",
+                problems,
+                progress,
+                |record: Record, place, problems| {
+                    found.add_record(file.name, &record, place, problems);
+                },
+            ),
             false => read_table(file, &dataset.targets, &mut found, problems, progress),
         };
     }
@@ -93,7 +99,17 @@ pub(super) fn import(
     rows
 }
 
-const COLUMNS: &[&str] = &["bioguide_id", "full_name", "first_name", "last_name", "type", "state", "district", "party", "phone"];
+const COLUMNS: &[&str] = &[
+    "bioguide_id",
+    "full_name",
+    "first_name",
+    "last_name",
+    "type",
+    "state",
+    "district",
+    "party",
+    "phone",
+];
 
 /// The CSV form lacks caucus, rank and dates: those of a member who still holds the same seat are kept.
 fn read_table(
@@ -103,9 +119,14 @@ fn read_table(
     problems: &mut Problems,
     progress: Progress<'_>,
 ) -> usize {
-    let known: HashMap<&str, &TargetRow> =
-        known.iter().filter_map(|row| Some((row.id.as_str().strip_prefix("us:bioguide:")?, row))).collect();
-    let table = Table { separator: b',', columns: COLUMNS };
+    let known: HashMap<&str, &TargetRow> = known
+        .iter()
+        .filter_map(|row| Some((row.id.as_str().strip_prefix("us:bioguide:")?, row)))
+        .collect();
+    let table = Table {
+        separator: b',',
+        columns: COLUMNS,
+    };
     table.read(file, problems, progress, |row, problems| {
         let district = match row.field(6) {
             "" => None,
@@ -117,7 +138,9 @@ fn read_table(
         let (first, last) = (row.field(2), row.field(3));
         let before = known.get(row.field(0)).filter(|before| {
             let chamber = chamber_of(row.field(4));
-            Some(before.chamber) == chamber && before.state.as_str() == row.field(5) && before.district == district
+            Some(before.chamber) == chamber
+                && before.state.as_str() == row.field(5)
+                && before.district == district
         });
         let more = before.map(|before| More {
             caucus: before.caucus.clone().filter(|_| before.party == row.field(7)),
@@ -167,7 +190,11 @@ impl Found {
         };
         let member = Member {
             bioguide: &record.id.bioguide,
-            name: named(record.name.official_full.as_deref(), &record.name.first, &record.name.last),
+            name: named(
+                record.name.official_full.as_deref(),
+                &record.name.first,
+                &record.name.last,
+            ),
             kind: &term.kind,
             state: &term.state,
             district: term.district,
@@ -185,10 +212,16 @@ impl Found {
 
     fn add(&mut self, file: &str, member: Member<'_>, place: Place, problems: &mut Problems) {
         match checked(&member) {
-            Err(messages) => messages.into_iter().for_each(|message| problems.error(file, place.clone(), message)),
+            Err(messages) => messages
+                .into_iter()
+                .for_each(|message| problems.error(file, place.clone(), message)),
             Ok((row, phone)) => {
                 if phone.is_none() {
-                    problems.notice(file, place.clone(), format!("{} has no Washington number", row.name));
+                    problems.notice(
+                        file,
+                        place.clone(),
+                        format!("{} has no Washington number", row.name),
+                    );
                 }
                 self.rows.push((row, phone, file.to_owned(), place));
             }
@@ -225,7 +258,10 @@ impl Found {
 fn checked(member: &Member<'_>) -> Result<(TargetRow, Option<PhoneNumber>), Vec<String>> {
     let mut messages = Vec::new();
     if !is_bioguide(member.bioguide) {
-        messages.push(format!("{:?} is not a Bioguide id: a capital letter and six digits are needed", member.bioguide));
+        messages.push(format!(
+            "{:?} is not a Bioguide id: a capital letter and six digits are needed",
+            member.bioguide
+        ));
     }
     let state = member.state.parse().ok().filter(|&state| facts(state).is_some());
     if state.is_none() {
@@ -235,7 +271,9 @@ fn checked(member: &Member<'_>) -> Result<(TargetRow, Option<PhoneNumber>), Vec<
     match (chamber, member.district) {
         (None, _) => messages.push(format!("{:?} is not a kind of term: rep or sen", member.kind)),
         (Some(Chamber::House), None) => messages.push("a representative needs a district".to_owned()),
-        (Some(Chamber::House), Some(number)) if number > 97 => messages.push(format!("{number} is not a district")),
+        (Some(Chamber::House), Some(number)) if number > 97 => {
+            messages.push(format!("{number} is not a district"))
+        }
         (Some(Chamber::Senate), Some(_)) => messages.push("a senator has no district".to_owned()),
         _ => {}
     }
@@ -249,7 +287,9 @@ fn checked(member: &Member<'_>) -> Result<(TargetRow, Option<PhoneNumber>), Vec<
         messages.push(message);
         None
     });
-    let (Some(state), Some(chamber), true) = (state, chamber, messages.is_empty()) else { return Err(messages) };
+    let (Some(state), Some(chamber), true) = (state, chamber, messages.is_empty()) else {
+        return Err(messages);
+    };
     let row = TargetRow {
         id: TargetId::new(format!("us:bioguide:{}", member.bioguide)),
         name: member.name.clone(),
@@ -281,10 +321,17 @@ fn replace(dataset: &mut Dataset, found: Found, problems: &mut Problems) {
         from = file;
     }
     let serving: HashMap<&TargetId, ()> = targets.iter().map(|row| (&row.id, ())).collect();
-    let at_home = dataset.offices.drain(..).filter(|office| office.kind == OfficeKind::District);
+    let at_home = dataset
+        .offices
+        .drain(..)
+        .filter(|office| office.kind == OfficeKind::District);
     let (kept, gone): (Vec<_>, Vec<_>) = at_home.partition(|office| serving.contains_key(&office.target));
     for office in gone {
-        problems.notice(&from, Place::File, format!("office {} goes with its member", office.id));
+        problems.notice(
+            &from,
+            Place::File,
+            format!("office {} goes with its member", office.id),
+        );
     }
     offices.extend(kept);
     dataset.targets = targets;
@@ -292,7 +339,11 @@ fn replace(dataset: &mut Dataset, found: Found, problems: &mut Problems) {
 }
 
 fn capitol_office(row: &TargetRow, phone: Option<PhoneNumber>) -> Option<OfficeRow> {
-    let zip = if row.chamber == Chamber::House { HOUSE_ZIP } else { SENATE_ZIP };
+    let zip = if row.chamber == Chamber::House {
+        HOUSE_ZIP
+    } else {
+        SENATE_ZIP
+    };
     Some(OfficeRow {
         id: OfficeId::new(format!("{}/dc", row.id)),
         target: row.id.clone(),

@@ -22,7 +22,11 @@ pub(super) fn import(
     let mut found: BTreeMap<(Date, Scope), HolidayRow> = BTreeMap::new();
     let mut rows = 0;
     for file in files {
-        rows += Table { separator: b',', columns: COLUMNS }.read(file, problems, progress, |row, problems| {
+        rows += Table {
+            separator: b',',
+            columns: COLUMNS,
+        }
+        .read(file, problems, progress, |row, problems| {
             let (date, row_read) = match read(row) {
                 Ok(read) => read,
                 Err(message) => return problems.error(file.name, row.place(), message),
@@ -31,12 +35,19 @@ pub(super) fn import(
                 return;
             }
             if row_read.scope == Scope::Everywhere && federal_holiday(date).is_some() {
-                let message = format!("{} on {} is not the day that 5 USC 6103 gives", row_read.name, row_read.date);
+                let message = format!(
+                    "{} on {} is not the day that 5 USC 6103 gives",
+                    row_read.name, row_read.date
+                );
                 problems.notice(file.name, row.place(), message);
             }
             let key = (row_read.date, row_read.scope);
             if found.insert(key, row_read).is_some() {
-                problems.error(file.name, row.place(), format!("{} is listed twice for {}", key.0, key.1));
+                problems.error(
+                    file.name,
+                    row.place(),
+                    format!("{} is listed twice for {}", key.0, key.1),
+                );
             }
         });
     }
@@ -47,11 +58,19 @@ pub(super) fn import(
 fn read(row: &TableRow<'_>) -> Result<(Date, HolidayRow), String> {
     let date = |at: usize| {
         let text = row.field(at);
-        text.parse::<Date>().map_err(|_| format!("{text:?} is not a date: YYYY-MM-DD is needed"))
+        text.parse::<Date>()
+            .map_err(|_| format!("{text:?} is not a date: YYYY-MM-DD is needed"))
     };
     let (name, scope) = (row.field(2), row.field(3).parse()?);
     if name.is_empty() {
         return Err("has no name".to_owned());
     }
-    Ok((date(1)?, HolidayRow { date: date(0)?, scope, name: name.to_owned() }))
+    Ok((
+        date(1)?,
+        HolidayRow {
+            date: date(0)?,
+            scope,
+            name: name.to_owned(),
+        },
+    ))
 }

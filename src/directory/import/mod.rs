@@ -66,21 +66,35 @@ impl Import<'_> {
             SourceKind::Congress => congress::import(self.files, &mut dataset, &mut problems, progress),
             SourceKind::Offices => offices::import(self.files, &mut dataset, &mut problems, progress),
             SourceKind::Zips => zips::import(self.files, &mut dataset, &mut problems, progress),
-            SourceKind::ZipDistricts => zip_districts::import(self.files, &mut dataset, &mut problems, progress),
+            SourceKind::ZipDistricts => {
+                zip_districts::import(self.files, &mut dataset, &mut problems, progress)
+            }
             SourceKind::CensusZcta => census::import(self.files, &mut dataset, &mut problems, progress),
             SourceKind::Holidays => holidays::import(self.files, &mut dataset, &mut problems, progress),
         };
         if rows == 0 && problems.is_empty() {
-            problems.file(self.files.first().map_or("no file", |file| file.name), "holds no records");
+            problems.file(
+                self.files.first().map_or("no file", |file| file.name),
+                "holds no records",
+            );
         }
         let notices = problems.finish()?;
         dataset.set_source(Source {
             kind: self.kind,
-            name: self.files.iter().map(|file| file.name).collect::<Vec<_>>().join(" "),
+            name: self
+                .files
+                .iter()
+                .map(|file| file.name)
+                .collect::<Vec<_>>()
+                .join(" "),
             as_of: self.as_of,
             licence: self.licence.to_owned(),
             rows,
         });
-        Ok(Imported { dataset, rows, notices })
+        Ok(Imported {
+            dataset,
+            rows,
+            notices,
+        })
     }
 }

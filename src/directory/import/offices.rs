@@ -49,8 +49,21 @@ struct Stated<'a> {
     longitude: Option<f32>,
 }
 
-const COLUMNS: &[&str] =
-    &["bioguide", "id", "city", "state", "zip", "phone", "hours", "latitude", "longitude"];
+const COLUMNS: &[&str] = &[
+    "bioguide",
+    "id",
+    "city",
+    "state",
+    "zip",
+    "phone",
+    "hours",
+    "latitude",
+    "longitude",
+];
+
+/// An office is hardly ever farther than this from the middle of its own ZIP code.
+const FARTHEST_KILOMETRES: f64 = 75.0;
+const ALASKA_KILOMETRES: f64 = 400.0;
 
 pub(super) fn import(
     files: &[InputFile<'_>],
@@ -63,18 +76,31 @@ pub(super) fn import(
     for file in files {
         match records::is_nested(file) {
             true => {
-                records::read(file, "/id/bioguide", problems, progress, |record: Record, place, problems| {
-                    rows += record.offices.len();
-                    for office in &record.offices {
-                        found.add(file.name, &stated(&record.id.bioguide, office), place.clone(), problems);
-                    }
-                });
+                records::read(
+                    file,
+                    "/id/bioguide",
+                    problems,
+                    progress,
+                    |record: Record, place, problems| {
+                        rows += record.offices.len();
+                        for office in &record.offices {
+                            found.add(
+                                file.name,
+                                &stated(&record.id.bioguide, office),
+                                place.clone(),
+                                problems,
+                            );
+                        }
+                    },
+                );
             }
             false => rows += read_table(file, &mut found, problems, progress),
         }
     }
     let offices = found.rows;
-    dataset.offices.retain(|office| office.kind == OfficeKind::Capitol);
+    dataset
+        .offices
+        .retain(|office| office.kind == OfficeKind::Capitol);
     dataset.offices.extend(offices);
     rows
 }
@@ -97,8 +123,16 @@ fn stated<'a>(bioguide: &'a str, office: &'a Nested) -> Stated<'a> {
     }
 }
 
-fn read_table(file: &InputFile<'_>, found: &mut Found, problems: &mut Problems, progress: Progress<'_>) -> usize {
-    let table = Table { separator: b',', columns: COLUMNS };
+fn read_table(
+    file: &InputFile<'_>,
+    found: &mut Found,
+    problems: &mut Problems,
+    progress: Progress<'_>,
+) -> usize {
+    let table = Table {
+        separator: b',',
+        columns: COLUMNS,
+    };
     table.read(file, problems, progress, |row, problems| {
         let mut coordinate = |at: usize| match row.field(at) {
             "" => None,
@@ -132,7 +166,7 @@ struct Found {
     /// Empty when no members are loaded: then every office is taken.
     members: HashSet<TargetId>,
     /// Empty when no ZIP codes are loaded: then none is checked.
-    zips: HashMap<Zip, State>,
+    zips: HashMap<Zip, (State, Option<Point>)>,
 }
 
 impl Found {
@@ -141,7 +175,11 @@ impl Found {
             rows: Vec::new(),
             seen: HashSet::new(),
             members: dataset.targets.iter().map(|row| row.id.clone()).collect(),
-            zips: dataset.zips.iter().map(|row| (row.zip, row.state)).collect(),
+            zips: dataset
+                .zips
+                .iter()
+                .map(|row| (row.zip, (row.state, row.point)))
+                .collect(),
         }
     }
 
@@ -159,13 +197,36 @@ impl Found {
             return problems.error(file, place, format!("office {} is listed twice", office.key));
         }
         if !self.members.is_empty() && !self.members.contains(&row.target) {
-            let message = format!("office {} is left out: {} is no member now", office.key, office.bioguide);
+            let message = format!(
+                "office {} is left out: {} is no member now",
+                office.key, office.bioguide
+            );
             return problems.notice(file, place, message);
         }
         if let Some(message) = self.odd_zip(&row, office) {
+            problems.notice(file, place.clone(), format!("office {}: {message}", office.key));
+        }
+        if let Some(message) = self.odd_point(&row, office) {
             problems.notice(file, place, format!("office {}: {message}", office.key));
         }
         self.rows.push(row);
+    }
+
+    fn odd_point(&self, row: &OfficeRow, office: &Stated<'_>) -> Option<String> {
+        if let (None, Some(latitude), Some(longitude)) = (row.point, office.latitude, office.longitude) {
+            return Some(format!(
+                "no such place: {latitude}, {longitude}; its ZIP code says where it is"
+            ));
+        }
+        let of_zip = self.zips.get(&row.zip?)?.1?;
+        let away = of_zip.kilometres_to(row.point?);
+        let farthest = if row.state.as_str() == "AK" {
+            ALASKA_KILOMETRES
+        } else {
+            FARTHEST_KILOMETRES
+        };
+        (away > farthest)
+            .then(|| format!("ZIP code and coordinates lie {away:.0} km apart: one of them is wrong"))
     }
 
     fn odd_zip(&self, row: &OfficeRow, office: &Stated<'_>) -> Option<String> {
@@ -175,7 +236,9 @@ impl Found {
         match self.zips.get(&zip) {
             _ if self.zips.is_empty() => None,
             None => Some(format!("ZIP code {zip} is not known")),
-            Some(state) if *state != row.state => Some(format!("ZIP code {zip} is in {state}, not {}", office.state)),
+            Some((state, _)) if *state != row.state => {
+                Some(format!("ZIP code {zip} is in {state}, not {}", office.state))
+            }
             Some(_) => None,
         }
     }
@@ -196,11 +259,17 @@ fn checked(office: &Stated<'_>) -> Result<OfficeRow, Vec<String>> {
     if state.is_none() {
         messages.push(format!("{:?} is not a state", office.state));
     }
-    let mut take = |result: Result<_, String>| result.map_err(|message| messages.push(message)).ok();
-    let phone = take(phone::read(office.phone)).flatten();
-    let zip = zip(&office.zip).map_err(|message| messages.push(message)).ok().flatten();
-    let point = point(office).map_err(|message| messages.push(message)).ok().flatten();
-    let (Some(state), true) = (state, messages.is_empty()) else { return Err(messages) };
+    let phone = phone::read(office.phone)
+        .map_err(|message| messages.push(message))
+        .ok()
+        .flatten();
+    let zip = zip(&office.zip)
+        .map_err(|message| messages.push(message))
+        .ok()
+        .flatten();
+    let (Some(state), true) = (state, messages.is_empty()) else {
+        return Err(messages);
+    };
     let target = format!("us:bioguide:{}", office.bioguide);
     Ok(OfficeRow {
         id: OfficeId::new(format!("{target}/{}", office.key)),
@@ -210,8 +279,10 @@ fn checked(office: &Stated<'_>) -> Result<OfficeRow, Vec<String>> {
         state,
         zip,
         phone,
-        hours_text: Some(office.hours.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
-        point,
+        point: point(office),
+        hours_text: Some(office.hours.trim())
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
     })
 }
 
@@ -223,17 +294,14 @@ fn zip(text: &str) -> Result<Option<Zip>, String> {
     };
     match five {
         "" => Ok(None),
-        five => five.parse().map(Some).map_err(|_| format!("{text:?} is not a ZIP code")),
+        five => five
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("{text:?} is not a ZIP code")),
     }
 }
 
-fn point(office: &Stated<'_>) -> Result<Option<Point>, String> {
-    match (office.latitude, office.longitude) {
-        (None, None) => Ok(None),
-        (Some(latitude), Some(longitude)) => match Point::new(latitude, longitude) {
-            None => Err(format!("no such place: {latitude}, {longitude}")),
-            point => Ok(point),
-        },
-        _ => Err("latitude and longitude come together".to_owned()),
-    }
+/// None where a coordinate is missing or impossible (one upstream office lies at latitude 441).
+fn point(office: &Stated<'_>) -> Option<Point> {
+    Point::new(office.latitude?, office.longitude?)
 }

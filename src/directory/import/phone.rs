@@ -15,7 +15,9 @@ pub(super) fn read(text: &str) -> Result<Option<PhoneNumber>, String> {
     let digits = number.digits();
     let fits = digits.len() == 11 && digits.starts_with('1');
     if !fits || !assignable(&digits[1..4]) || !assignable(&digits[4..7]) {
-        return Err(format!("{text:?} is not a number of the North American Numbering Plan"));
+        return Err(format!(
+            "{text:?} is not a number of the North American Numbering Plan"
+        ));
     }
     Ok(Some(number))
 }
@@ -30,7 +32,14 @@ mod tests {
 
     #[test]
     fn numbers_the_plan_cannot_assign_are_refused() {
-        for text in ["102-555-0100", "202-155-0100", "911-555-0100", "202-411-0100", "+44 20 7946 0000", "555-0100"] {
+        for text in [
+            "102-555-0100",
+            "202-155-0100",
+            "911-555-0100",
+            "202-411-0100",
+            "+44 20 7946 0000",
+            "555-0100",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
         assert_eq!(read(" "), Ok(None));

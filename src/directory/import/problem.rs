@@ -16,7 +16,10 @@ pub enum Place {
     File,
     Line(u64),
     /// Counted from 1, with the record's own key where it has one.
-    Record { number: usize, key: String },
+    Record {
+        number: usize,
+        key: String,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -27,7 +30,9 @@ impl fmt::Display for Problem {
             Place::Record { number, key } if key.is_empty() => {
                 write!(f, "{} record {number}: {}", self.file, self.message)
             }
-            Place::Record { number, key } => write!(f, "{} record {number} ({key}): {}", self.file, self.message),
+            Place::Record { number, key } => {
+                write!(f, "{} record {number} ({key}): {}", self.file, self.message)
+            }
         }
     }
 }
@@ -42,7 +47,11 @@ const SHOWN: usize = 200;
 impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(f, "nothing was imported: {count} problem{}", if count == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "nothing was imported: {count} problem{}",
+            if count == 1 { "" } else { "s" }
+        )?;
         for problem in self.0.iter().take(SHOWN) {
             write!(f, "\n  {problem}")?;
         }
@@ -66,11 +75,19 @@ impl Problems {
     }
 
     pub fn error(&mut self, file: &str, place: Place, message: impl Into<String>) {
-        self.errors.push(Problem { file: file.to_owned(), place, message: message.into() });
+        self.errors.push(Problem {
+            file: file.to_owned(),
+            place,
+            message: message.into(),
+        });
     }
 
     pub fn notice(&mut self, file: &str, place: Place, message: impl Into<String>) {
-        self.notices.push(Problem { file: file.to_owned(), place, message: message.into() });
+        self.notices.push(Problem {
+            file: file.to_owned(),
+            place,
+            message: message.into(),
+        });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -79,6 +96,10 @@ impl Problems {
 
     /// The notices, or all errors.
     pub fn finish(self) -> Result<Vec<Problem>, ImportError> {
-        if self.errors.is_empty() { Ok(self.notices) } else { Err(ImportError(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(self.notices)
+        } else {
+            Err(ImportError(self.errors))
+        }
     }
 }

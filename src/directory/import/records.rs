@@ -35,8 +35,15 @@ pub(super) fn read<T: DeserializeOwned>(
     progress(file.bytes.len() as u64);
     let rows = list.len();
     for (at, value) in list.into_iter().enumerate() {
-        let name = value.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let place = Place::Record { number: at + 1, key: name };
+        let name = value
+            .pointer(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let place = Place::Record {
+            number: at + 1,
+            key: name,
+        };
         match serde_json::from_value(value) {
             Ok(record) => each(record, place, problems),
             Err(error) => problems.error(file.name, place, error.to_string()),
@@ -49,12 +56,16 @@ fn list(file: &InputFile<'_>) -> Result<Vec<Value>, String> {
     let text = std::str::from_utf8(file.bytes).map_err(|error| format!("is not UTF-8 text: {error}"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if is_yaml(file) {
-        serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| format!("is not a YAML list: {error}"))
+        serde_saphyr::from_str_with_options(text, yaml_options())
+            .map_err(|error| format!("is not a YAML list: {error}"))
     } else {
         serde_json::from_str(text).map_err(|error| format!("is not a JSON list: {error}"))
     }
 }
 
+/// The list of members alone has a quarter of a million nodes, where the library's default ends.
 fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::Options::default()
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 4_000_000, max_events: 16_000_000 },
+    }
 }

@@ -30,7 +30,9 @@ impl TableRow<'_> {
 /// The names in the first line, without a byte-order mark.
 pub(super) fn header(file: &InputFile<'_>, separator: u8) -> Vec<String> {
     let mut reader = reader(file, separator);
-    let names = reader.headers().map(|record| record.iter().map(|name| name.trim().to_owned()).collect());
+    let names = reader
+        .headers()
+        .map(|record| record.iter().map(|name| name.trim().to_owned()).collect());
     names.unwrap_or_default()
 }
 
@@ -44,7 +46,9 @@ impl Table<'_> {
         progress: Progress<'_>,
         mut each: impl FnMut(&TableRow<'_>, &mut Problems),
     ) -> usize {
-        let Some(places) = self.places(file, problems) else { return 0 };
+        let Some(places) = self.places(file, problems) else {
+            return 0;
+        };
         let (mut reader, mut record) = (reader(file, self.separator), csv::StringRecord::new());
         let mut rows = 0;
         loop {
@@ -54,7 +58,13 @@ impl Table<'_> {
                     rows += 1;
                     let field = |&at: &usize| record.get(at).unwrap_or_default().trim();
                     let line = record.position().map_or(0, csv::Position::line);
-                    each(&TableRow { line, fields: places.iter().map(field).collect() }, problems);
+                    each(
+                        &TableRow {
+                            line,
+                            fields: places.iter().map(field).collect(),
+                        },
+                        problems,
+                    );
                     if rows % 1024 == 0 {
                         progress(reader.position().byte());
                     }
@@ -76,7 +86,12 @@ impl Table<'_> {
             };
             names.iter().position(matches)
         };
-        let missing: Vec<_> = self.columns.iter().filter(|column| place(column).is_none()).copied().collect();
+        let missing: Vec<_> = self
+            .columns
+            .iter()
+            .filter(|column| place(column).is_none())
+            .copied()
+            .collect();
         if !missing.is_empty() {
             let message = format!("the first line lacks the columns {}", missing.join(", "));
             problems.error(file.name, Place::Line(1), message);
@@ -93,7 +108,9 @@ fn reader<'a>(file: &InputFile<'a>, separator: u8) -> csv::Reader<&'a [u8]> {
 
 fn reason(kind: &csv::ErrorKind) -> String {
     match kind {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
             format!("has {len} fields where the first line has {expected_len}")
         }
         csv::ErrorKind::Utf8 { err, .. } => format!("is not UTF-8 text: {err}"),

@@ -23,7 +23,11 @@ pub(super) fn import(
     for file in files {
         let population = table::header(file, b',').iter().any(|name| name == "share");
         let columns = if population { POPULATION } else { LIST };
-        rows += Table { separator: b',', columns }.read(file, problems, progress, |row, problems| {
+        rows += Table {
+            separator: b',',
+            columns,
+        }
+        .read(file, problems, progress, |row, problems| {
             match read(row, population) {
                 Ok(share) => parts.add(file.name, share, row.place(), problems),
                 Err(message) => problems.error(file.name, row.place(), message),
@@ -31,7 +35,9 @@ pub(super) fn import(
         });
     }
     parts.replace(dataset, problems);
-    dataset.sources.retain(|source| source.kind != SourceKind::CensusZcta);
+    dataset
+        .sources
+        .retain(|source| source.kind != SourceKind::CensusZcta);
     rows
 }
 
@@ -50,7 +56,11 @@ fn read(row: &TableRow<'_>, population: bool) -> Result<ShareRow, String> {
             _ => return Err(format!("{text:?} is not a share between 0 and 1")),
         },
     };
-    Ok(ShareRow { zip, district: District { state, number }, share })
+    Ok(ShareRow {
+        zip,
+        district: District { state, number },
+        share,
+    })
 }
 
 /// Rows by ZIP code, checked together once all are there.
@@ -63,7 +73,11 @@ impl Parts {
     pub fn add(&mut self, file: &str, row: ShareRow, place: Place, problems: &mut Problems) {
         let parts = self.rows.entry(row.zip).or_default();
         if parts.iter().any(|(other, ..)| other.district == row.district) {
-            return problems.error(file, place, format!("{} and {} are listed twice", row.zip, row.district));
+            return problems.error(
+                file,
+                place,
+                format!("{} and {} are listed twice", row.zip, row.district),
+            );
         }
         parts.push((row, file.to_owned(), place));
     }
@@ -80,22 +94,35 @@ impl Parts {
             }
             let first = dataset.shares.len();
             let alone = parts.len() == 1;
-            dataset.shares.extend(parts.into_iter().map(|(row, ..)| match alone {
-                true => ShareRow { share: Some(1.0), ..row },
-                false => row,
-            }));
-            let descending = |a: &ShareRow, b: &ShareRow| b.share.unwrap_or(0.0).total_cmp(&a.share.unwrap_or(0.0));
+            dataset
+                .shares
+                .extend(parts.into_iter().map(|(row, ..)| match alone {
+                    true => ShareRow {
+                        share: Some(1.0),
+                        ..row
+                    },
+                    false => row,
+                }));
+            let descending =
+                |a: &ShareRow, b: &ShareRow| b.share.unwrap_or(0.0).total_cmp(&a.share.unwrap_or(0.0));
             dataset.shares[first..].sort_by(descending);
             if !known.contains(&zip) {
                 unknown += 1;
                 let state = dataset.shares[first].district.state;
                 let kind = ZipKind::in_state(state, true);
-                dataset.zips.push(ZipRow { zip, kind, state, timezone: None, point: None });
+                dataset.zips.push(ZipRow {
+                    zip,
+                    kind,
+                    state,
+                    timezone: None,
+                    point: None,
+                });
             }
         }
         dataset.zips.sort_by_key(|row| row.zip);
         if unknown > 0 && unknown < dataset.zips.len() {
-            let message = format!("{unknown} ZIP codes are not in the list of ZIP codes; import the kind zips too");
+            let message =
+                format!("{unknown} ZIP codes are not in the list of ZIP codes; import the kind zips too");
             problems.notice("ZIP codes", Place::File, message);
         }
     }

@@ -26,7 +26,11 @@ pub(super) fn import(
     let mut found: HashMap<Zip, ZipRow> = HashMap::new();
     let mut rows = 0;
     for file in files {
-        rows += Table { separator: b',', columns: COLUMNS }.read(file, problems, progress, |row, problems| {
+        rows += Table {
+            separator: b',',
+            columns: COLUMNS,
+        }
+        .read(file, problems, progress, |row, problems| {
             match read(row, &mut zones) {
                 Err(message) => problems.error(file.name, row.place(), message),
                 Ok(zip) => {
@@ -44,7 +48,13 @@ pub(super) fn import(
         found.entry(share.zip).or_insert_with(|| {
             only_in_shares += 1;
             let kind = ZipKind::in_state(state, true);
-            ZipRow { zip: share.zip, kind, state, timezone: None, point: None }
+            ZipRow {
+                zip: share.zip,
+                kind,
+                state,
+                timezone: None,
+                point: None,
+            }
         });
     }
     if only_in_shares > 0 {
@@ -64,15 +74,27 @@ fn read(row: &TableRow<'_>, zones: &mut Zones) -> Result<ZipRow, String> {
     let residents = match row.field(1) {
         "zcta" => true,
         "other" => false,
-        known @ ("military" | "freely_associated") if ZipKind::in_state(state, false).as_str() == known => false,
+        known @ ("military" | "freely_associated") if ZipKind::in_state(state, false).as_str() == known => {
+            false
+        }
         kind => return Err(format!("{kind:?} is not a kind of ZIP code in {state}")),
     };
     let timezone = match row.field(5) {
         "" => None,
         name => Some(zones.named(name)?),
     };
-    let point = if residents { point(row.field(3), row.field(4))? } else { None };
-    Ok(ZipRow { zip, kind: ZipKind::in_state(state, residents), state, timezone, point })
+    let point = if residents {
+        point(row.field(3), row.field(4))?
+    } else {
+        None
+    };
+    Ok(ZipRow {
+        zip,
+        kind: ZipKind::in_state(state, residents),
+        state,
+        timezone,
+        point,
+    })
 }
 
 fn point(latitude: &str, longitude: &str) -> Result<Option<Point>, String> {
@@ -81,7 +103,9 @@ fn point(latitude: &str, longitude: &str) -> Result<Option<Point>, String> {
     }
     let point = latitude.parse().ok().zip(longitude.parse().ok());
     let point = point.and_then(|(latitude, longitude)| Point::new(rounded(latitude), rounded(longitude)));
-    point.map(Some).ok_or_else(|| format!("no such place: {latitude:?}, {longitude:?}"))
+    point
+        .map(Some)
+        .ok_or_else(|| format!("no such place: {latitude:?}, {longitude:?}"))
 }
 
 /// To a hundredth of a degree, about a kilometre: enough to choose the nearest office.
