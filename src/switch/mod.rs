@@ -2,3 +2,4 @@
 
 pub mod media_driver;
 pub mod port_pool;
+pub mod engine;
