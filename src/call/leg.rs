@@ -104,11 +104,11 @@ impl Leg {
     pub fn take_offer(&mut self, offer: Option<&[u8]>) -> Result<(), SdpError> {
         let body = match offer {
             Some(bytes) => {
-                let (agreed, body) = self.local.answer(&Session::parse(bytes)?, Direction::SendRecv)?;
+                let (agreed, body) = self.local.answer(&Session::parse(bytes)?, Direction::SendReceive)?;
                 self.agreed = Some(agreed);
                 body
             }
-            None => self.local.offer(Direction::SendRecv),
+            None => self.local.offer(Direction::SendReceive),
         };
         self.answer = Some(body);
         Ok(())

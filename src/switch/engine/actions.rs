@@ -31,7 +31,7 @@ impl Core {
                     now: now.monotonic,
                     wall: now.wall,
                     directory: &self.settings.directory,
-                    catalogues: &self.settings.catalogues,
+                    catalogues: self.settings.catalogues,
                 };
                 call.run.handle(&world, event);
             } else {
@@ -56,7 +56,7 @@ impl Core {
             Action::StopPlaying => {
                 if call.playing.take().is_some() {
                     let stream = call.caller.seat.stream;
-                    self.media(media::Command::Stop { stream });
+                    self.media(call.key, media::Command::Stop { stream });
                 }
             }
             Action::SetTimer(name, after) => {
@@ -76,7 +76,7 @@ impl Core {
             Action::Skip(skipped) => self.skip(now, call, skipped),
             Action::Echo => {
                 let stream = call.caller.seat.stream;
-                self.media(media::Command::Echo { stream });
+                self.media(call.key, media::Command::Echo { stream });
             }
             Action::Note(kind) => {
                 let kind = self.without_private(kind);
@@ -156,7 +156,7 @@ impl Core {
         call.next_play += 1;
         call.playing = Some(play);
         let stream = call.caller.seat.stream;
-        self.media(media::Command::Play { stream, play: PlayId(play), clips, repeat });
+        self.media(call.key, media::Command::Play { stream, play: PlayId(play), clips, repeat });
     }
 
     /// Joins both legs. A caller who was not answered hears the far end by early media.
@@ -183,13 +183,13 @@ impl Core {
     fn join(&mut self, call: &Call, withhold: DigitSet) {
         let Some(callee) = &call.callee else { return };
         let (a, b) = (call.caller.seat.stream, callee.seat.stream);
-        self.media(media::Command::Bridge { a, b, withhold });
+        self.media(call.key, media::Command::Bridge { a, b, withhold });
     }
 
     pub(super) fn send_digit(&mut self, call: &mut Call, digit: char) {
         let Some(stream) = call.callee_up().map(|leg| leg.seat.stream) else { return };
         if let Ok(digit) = Digit::try_from(digit) {
-            self.media(media::Command::SendDigits { stream, digits: Digits::from_iter([digit]) });
+            self.media(call.key, media::Command::SendDigits { stream, digits: Digits::new(vec![digit]) });
         }
     }
 

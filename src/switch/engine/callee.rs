@@ -47,7 +47,7 @@ impl Core {
             silence_after: Some(self.settings.silence_after),
         };
         let mut local = Local::new(setup.sdp_id, seat.address, &setup.laws);
-        let offer = local.offer(Sending::SendRecv);
+        let offer = local.offer(Sending::SendReceive);
         let invite = self.invite(index, &dialled, offer, call);
         match self.endpoint.invite(now.monotonic, invite) {
             Ok(session) => {

@@ -128,7 +128,7 @@ impl Core {
             && let Some(config) = leg.stream_config()
         {
             let stream = leg.seat.stream;
-            self.media(media::Command::Update { stream, config });
+            self.media(call.key, media::Command::Update { stream, config });
         }
     }
 
@@ -144,7 +144,7 @@ impl Core {
             true => media::Command::Update { stream, config },
             false => media::Command::Open { stream, config },
         };
-        self.media(command);
+        self.media(call.key, command);
     }
 
     pub(super) fn note(&mut self, now: Now, call: &mut Call, leg: Option<LegNumber>, kind: EventKind) {

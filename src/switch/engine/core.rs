@@ -45,8 +45,8 @@ pub(super) struct Line {
     pub calls: u32,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
-    /// The user part of our Contact there: nobody else can guess it.
-    contact: Option<String>,
+    /// We keep a registration there.
+    registering: bool,
 }
 
 impl Core {
@@ -99,8 +99,8 @@ impl Core {
         self.seats_asked = self.seats_asked.saturating_sub(count);
     }
 
-    pub fn media(&mut self, command: media::Command) {
-        self.outputs.push_back(Output::Media(command));
+    pub fn media(&mut self, call: CallKey, command: media::Command) {
+        self.outputs.push_back(Output::Media { call, command });
     }
 
     pub fn start(&mut self) -> Start {
@@ -132,7 +132,7 @@ impl Core {
     }
 
     /// A trunk's addresses are known (anew): the SIP core may talk to it, and registers if it is to.
-    pub fn set_targets(&mut self, now: Now, name: &TrunkName, targets: Vec<SocketAddr>) {
+    pub fn set_targets(&mut self, now: Now, name: &TrunkName, targets: Vec<SocketAddr>, local: SocketAddr) {
         let Some(index) = self.trunk_index(name) else { return };
         let id = Self::peer_id(index);
         let trunk = &self.settings.trunks[index];
@@ -140,7 +140,7 @@ impl Core {
             networks: trunk.networks.clone(),
             public: trunk.public,
             credentials: trunk.credentials.clone(),
-            ..Peer::new(id, trunk.local, targets.clone())
+            ..Peer::new(id, local, targets.clone())
         };
         self.endpoint.set_peer(peer);
         let register = trunk.register.filter(|_| !self.draining);
@@ -154,18 +154,14 @@ impl Core {
     }
 
     fn registration(&mut self, index: usize, expires: Duration) -> sip::Registration {
-        let mut bytes = [0; 16];
-        self.random.fill_bytes(&mut bytes);
-        let contact: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.lines[index].contact = Some(contact.clone());
+        self.lines[index].registering = true;
         let trunk = &self.settings.trunks[index];
         let username = trunk.credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
         sip::Registration {
             peer: Self::peer_id(index),
             registrar: format!("sip:{}", trunk.host),
             aor: format!("sip:{username}@{}", trunk.host),
-            contact_user: contact,
-            expires,
+            expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
         }
     }
 
@@ -209,7 +205,7 @@ impl Core {
         }
         self.endpoint.set_draining(true);
         for index in 0..self.lines.len() {
-            if self.lines[index].contact.is_some() {
+            if std::mem::take(&mut self.lines[index].registering) {
                 self.lines[index].leaving = true;
                 self.endpoint.deregister(now.monotonic, Self::peer_id(index));
             }

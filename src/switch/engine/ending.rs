@@ -87,7 +87,7 @@ impl Core {
         let at = UtcMicros::from(now.wall);
         if std::mem::take(&mut call.bridged) {
             let stream = call.caller.seat.stream;
-            self.media(media::Command::Unbridge { stream });
+            self.media(call.key, media::Command::Unbridge { stream });
             self.note(now, call, Some(leg.number), EventKind::Unbridged);
         }
         leg.ending = Some(LegEnding { at, disposition, ended_by, cause });
@@ -126,7 +126,7 @@ impl Core {
             self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
         }
         if leg.opened {
-            self.media(media::Command::Close { stream: leg.seat.stream });
+            self.media(call.key, media::Command::Close { stream: leg.seat.stream });
             self.timers.set(call.key, Timer::Totals, now.monotonic + TOTALS_PATIENCE);
             call.ended_legs.push(leg);
         } else {

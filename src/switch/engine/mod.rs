@@ -29,7 +29,7 @@ use crate::flow::run::Event as FlowEvent;
 use crate::units::TrunkName;
 use call::{Call, Side, Timer};
 use core::Core;
-pub use routes::{Route, RouteError, Routes};
+pub use routes::{Route, RouteError, Routes, Wanted};
 pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
 
 /// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
@@ -49,7 +49,8 @@ pub enum Input<'a> {
     /// So many of the sockets asked for could not be made.
     StreamsFailed(usize),
     /// The addresses behind a trunk's host name, best first.
-    TrunkResolved { trunk: TrunkName, targets: Vec<SocketAddr> },
+    /// `local` is the address of ours that reaches them.
+    TrunkResolved { trunk: TrunkName, targets: Vec<SocketAddr>, local: SocketAddr },
     /// Another directory for calls that begin from now on.
     Directory(Arc<Directory>),
     /// Whether records can be written; calls are refused while they cannot.
@@ -64,7 +65,8 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Output {
     Transmit { local: SocketAddr, destination: SocketAddr, transport: sip::Transport, bytes: Vec<u8> },
-    Media(media::Command),
+    /// For the media thread of the call, which has all its streams.
+    Media { call: CallKey, command: media::Command },
     /// A stream's socket that was never used can be closed.
     Discard(media::StreamId),
     /// So many sockets should be made ready.
@@ -119,8 +121,8 @@ impl Engine {
             Input::Media(event) => self.on_media(now, event),
             Input::StreamReady(seat) => self.core.add_seat(seat),
             Input::StreamsFailed(count) => self.core.seats_failed(count),
-            Input::TrunkResolved { trunk, targets } => {
-                self.core.set_targets(now, &trunk, targets);
+            Input::TrunkResolved { trunk, targets, local } => {
+                self.core.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
             Input::Directory(directory) => self.core.settings.directory = directory,

@@ -24,7 +24,6 @@ pub trait Recordings: Send + Sync {
 pub struct Trunk {
     pub name: TrunkName,
     pub host: String,
-    pub local: SocketAddr,
     pub public: Option<SocketAddr>,
     pub networks: Vec<sip::Network>,
     pub credentials: Option<sip::Credentials>,
