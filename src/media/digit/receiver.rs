@@ -155,8 +155,18 @@ mod tests {
                 let end = at == on;
                 let copies = if end { 3 } else { 1 };
                 for _ in 0..copies {
-                    let payload = EventPayload { event: *event, end, duration: at as u16 * 8 };
-                    sent.push(Sent { key, at: start + at, timestamp, marker: at == 20, payload });
+                    let payload = EventPayload {
+                        event: *event,
+                        end,
+                        duration: at as u16 * 8,
+                    };
+                    sent.push(Sent {
+                        key,
+                        at: start + at,
+                        timestamp,
+                        marker: at == 20,
+                        payload,
+                    });
                 }
             }
         }
@@ -189,20 +199,33 @@ mod tests {
 
     #[test]
     fn markers_are_not_needed() {
-        let unmarked = presses(&[1, 1, 1], 80, 60).into_iter().map(|packet| Sent { marker: false, ..packet });
+        let unmarked = presses(&[1, 1, 1], 80, 60).into_iter().map(|packet| Sent {
+            marker: false,
+            ..packet
+        });
         assert_eq!(told(unmarked), "111");
     }
 
     #[test]
     fn a_lost_end_neither_joins_nor_doubles_presses() {
-        let endless = presses(&[1, 1, 2], 100, 60).into_iter().filter(|packet| !packet.payload.end);
+        let endless = presses(&[1, 1, 2], 100, 60)
+            .into_iter()
+            .filter(|packet| !packet.payload.end);
         assert_eq!(told(endless.clone()), "112");
-        assert_eq!(told(endless.map(|packet| Sent { marker: false, ..packet })), "112");
+        assert_eq!(
+            told(endless.map(|packet| Sent {
+                marker: false,
+                ..packet
+            })),
+            "112"
+        );
     }
 
     #[test]
     fn a_lone_end_is_a_whole_press() {
-        let ends = presses(&[1, 1, 2], 100, 60).into_iter().filter(|packet| packet.payload.end);
+        let ends = presses(&[1, 1, 2], 100, 60)
+            .into_iter()
+            .filter(|packet| packet.payload.end);
         assert_eq!(told(ends), "112");
     }
 
@@ -218,12 +241,23 @@ mod tests {
                 at: step * 20,
                 timestamp: (1000 + segment * 65_535) as u32,
                 marker: step == 0,
-                payload: EventPayload { event: 3, end: step == 1499, duration: (ticks - segment * 65_535) as u16 },
+                payload: EventPayload {
+                    event: 3,
+                    end: step == 1499,
+                    duration: (ticks - segment * 65_535) as u16,
+                },
             });
         }
         assert_eq!(told(packets.clone()), "3");
         // One packet lost at each border changes nothing.
-        assert_eq!(told(packets.into_iter().filter(|packet| packet.payload.duration < 65_400)), "3");
+        assert_eq!(
+            told(
+                packets
+                    .into_iter()
+                    .filter(|packet| packet.payload.duration < 65_400)
+            ),
+            "3"
+        );
     }
 
     #[test]
@@ -238,7 +272,10 @@ mod tests {
     #[test]
     fn repeats_are_known_for_five_seconds_and_no_longer() {
         let end = *presses(&[8], 100, 60).last().unwrap();
-        let later = |seconds: u64| Sent { at: end.at + seconds * 1000, ..end };
+        let later = |seconds: u64| Sent {
+            at: end.at + seconds * 1000,
+            ..end
+        };
         assert_eq!(told([end, later(4)]), "8");
         assert_eq!(told([end, later(6)]), "88");
     }
@@ -275,7 +312,11 @@ mod tests {
             ssrc: SSRC,
             timestamp,
             marker: false,
-            payload: EventPayload { event: 1, end: false, duration: 480 },
+            payload: EventPayload {
+                event: 1,
+                end: false,
+                duration: 480,
+            },
         };
         assert!(receiver.receive(arrival(0, 1000)).is_some());
         receiver.close();

@@ -155,7 +155,9 @@ mod tests {
     fn run(digits: &Digits) -> Vec<(u32, EventPacket)> {
         let mut sender = Sender::default();
         assert_eq!(sender.push(digits), 0);
-        let frames = (0..1000).filter_map(|frame| Some((frame, sender.frame(frame * 160)?))).collect();
+        let frames = (0..1000)
+            .filter_map(|frame| Some((frame, sender.frame(frame * 160)?)))
+            .collect();
         assert!(!sender.is_busy());
         frames
     }
@@ -178,9 +180,16 @@ mod tests {
 
     #[test]
     fn presses_are_at_least_60_ms_apart() {
-        let packets = run(&Digits { gap: Duration::ZERO, on: Duration::ZERO, ..Digits::new(keys("12#")) });
-        let starts: Vec<u32> =
-            packets.iter().filter(|(_, packet)| packet.marker).map(|(_, packet)| packet.timestamp).collect();
+        let packets = run(&Digits {
+            gap: Duration::ZERO,
+            on: Duration::ZERO,
+            ..Digits::new(keys("12#"))
+        });
+        let starts: Vec<u32> = packets
+            .iter()
+            .filter(|(_, packet)| packet.marker)
+            .map(|(_, packet)| packet.timestamp)
+            .collect();
         assert_eq!(starts, [0, 8 * 160, 16 * 160]);
         let events: Vec<u8> = packets.iter().map(|(_, packet)| packet.payload.event).collect();
         assert_eq!(events, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 11, 11, 11, 11, 11]);
@@ -188,7 +197,10 @@ mod tests {
 
     #[test]
     fn the_longest_press_fits_its_duration_field() {
-        let packets = run(&Digits { on: Duration::from_secs(60), ..Digits::new(keys("0")) });
+        let packets = run(&Digits {
+            on: Duration::from_secs(60),
+            ..Digits::new(keys("0"))
+        });
         assert_eq!(packets.last().unwrap().1.payload.duration, 64_000);
     }
 
