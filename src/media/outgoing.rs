@@ -107,9 +107,10 @@ impl Outgoing {
     }
 
     /// Lets time pass in our own feed without a packet for it; the next packet carries the marker.
-    pub fn skip(&mut self, now: Instant, ticks: u32) {
-        let next = self.own_timestamp(now).wrapping_add(ticks);
-        self.feed = Feed::Own { next, marker: true };
+    pub fn skip(&mut self, ticks: u32) {
+        if let Feed::Own { next, marker } = &mut self.feed {
+            (*next, *marker) = (next.wrapping_add(ticks), true);
+        }
     }
 
     /// Numbers our own next packet of audio.
@@ -128,9 +129,11 @@ impl Outgoing {
     }
 
     /// A frame of our own telephone event has passed; audio after it starts with the marker.
-    pub fn pass_event_frame(&mut self, now: Instant) {
-        self.skip(now, FRAME_TICKS as u32);
-        self.end = self.own_timestamp(now);
+    pub fn pass_event_frame(&mut self) {
+        self.skip(FRAME_TICKS as u32);
+        if let Feed::Own { next, .. } = self.feed {
+            self.end = later_timestamp(self.end, next);
+        }
     }
 
     /// Numbers a relayed packet. None for one from before the sender was taken up.
