@@ -11,6 +11,8 @@ const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
 /// A relayed sender whose sequence numbers jump by more than this is taken up anew.
 const SEQUENCE_STEP: i16 = 1000;
 
+/// A late packet lies behind the newest one by at most as many ticks as that many packets of 60 ms hold.
+const LATEST: i64 = SEQUENCE_STEP as i64 * 480;
 /// Our own feed was silent when its next timestamp lies further back than this.
 const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
 
@@ -218,9 +220,12 @@ impl Anchor {
             end,
         ));
         let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
-        header.ssrc == self.ssrc
-            && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance)
-            && (spoken - elapsed).abs() <= CLOCK_STEP
+        // A late packet lies behind the newest one, however late it is; the newest one moves with the clock.
+        let in_time = match distance {
+            ..=0 => (-LATEST..=CLOCK_STEP).contains(&spoken),
+            _ => (spoken - elapsed).abs() <= CLOCK_STEP,
+        };
+        header.ssrc == self.ssrc && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance) && in_time
     }
 
     fn advance(&mut self, now: Instant, incoming: &Incoming) {

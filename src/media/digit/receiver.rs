@@ -347,7 +347,7 @@ mod tests {
             for (index, packet) in sent.iter().enumerate() {
                 let (loss, copies, delay) = fate[index % fate.len()];
                 let last_chance = sent[index + 1..].iter().all(|later| later.key != packet.key);
-                if loss < 4 && !(last_chance && !survivor[packet.key]) {
+                if loss < 4 && (!last_chance || survivor[packet.key]) {
                     continue;
                 }
                 survivor[packet.key] = true;
