@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::{NumberFormat, Pattern};
+use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
 
 /// Why a configuration cannot be used: every problem that was found, each on a line of its own.
@@ -83,7 +84,10 @@ impl TryFrom<String> for Listen {
         let address = text
             .strip_prefix("udp:")
             .ok_or_else(|| format!("{text:?} must begin with \"udp:\", as in \"udp:0.0.0.0:5060\""))?;
-        address.parse().map(Self).map_err(|_| format!("{text:?} is not \"udp:\" with an IP address and a port"))
+        address
+            .parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not \"udp:\" with an IP address and a port"))
     }
 }
 
@@ -200,7 +204,9 @@ impl Secret {
             Self::File { file } => std::fs::read_to_string(file)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
                 .map_err(|error| format!("secret file {}: {error}", file.display())),
-            Self::Env { env } => std::env::var(env).map_err(|_| format!("environment variable {env} is not set")),
+            Self::Env { env } => {
+                std::env::var(env).map_err(|_| format!("environment variable {env} is not set"))
+            }
         }
     }
 }
@@ -239,7 +245,10 @@ impl Default for MediaConfig {
     fn default() -> Self {
         Self {
             address: None,
-            ports: PortRange { first: 16384, last: 32766 },
+            ports: PortRange {
+                first: 16384,
+                last: 32766,
+            },
             tick_milliseconds: 2,
             threads: 0,
             silence_seconds: 60,
@@ -257,25 +266,16 @@ pub struct PortRange {
 impl TryFrom<String> for PortRange {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let refused = || format!("{text:?} is not a range of ports like \"16384-32766\" (from 1024, at least 4 ports)");
+        let refused =
+            || format!("{text:?} is not a range of ports like \"16384-32766\" (from 1024, at least 4 ports)");
         let (first, last) = text.split_once('-').ok_or_else(refused)?;
         let first = first.trim().parse().map_err(|_| refused())?;
         let last = last.trim().parse().map_err(|_| refused())?;
-        if first >= 1024 && last >= first + 3 { Ok(Self { first, last }) } else { Err(refused()) }
-    }
-}
-
-/// `[store]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// `sqlite:PATH`
-    pub url: String,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self { url: "sqlite:data/trunkline.db".to_owned() }
+        if first >= 1024 && last >= first + 3 {
+            Ok(Self { first, last })
+        } else {
+            Err(refused())
+        }
     }
 }
 
@@ -289,7 +289,9 @@ pub struct WebConfig {
 
 impl Default for WebConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned() }
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+        }
     }
 }
 
@@ -332,7 +334,10 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { calls: 0, drain_seconds: 300 }
+        Self {
+            calls: 0,
+            drain_seconds: 300,
+        }
     }
 }
 
@@ -372,7 +377,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
     }
 }
 
@@ -386,8 +394,10 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks a file. Relative paths in it are taken from the file's own folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut config = Self::parse(&text, path)?;
         config.anchor(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
@@ -395,24 +405,30 @@ impl Config {
 
     /// Reads text; `path` is only for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::Malformed { path: path.to_owned(), message: error.to_string() })?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         let problems = config.problems();
         if problems.is_empty() {
             Ok(config)
         } else {
-            let problems = problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
+            let problems = problems
+                .iter()
+                .map(|problem| format!("{}: {problem}", path.display()))
+                .collect();
             Err(ConfigError::Invalid { problems })
         }
     }
 
     fn anchor(&mut self, folder: &Path) {
-        for path in [&mut self.prompts.directory, &mut self.flows.directory].into_iter().flatten() {
+        for path in [&mut self.prompts.directory, &mut self.flows.directory]
+            .into_iter()
+            .flatten()
+        {
             *path = folder.join(&*path);
         }
-        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
-            self.store.url = format!("sqlite:{}", folder.join(path).display());
-        }
+        self.store.url = StoreUrl::sqlite(folder.join(self.store.url.path()));
         for trunk in &mut self.trunks {
             if let Some(Secret::File { file }) = &mut trunk.password {
                 *file = folder.join(&*file);
@@ -427,13 +443,16 @@ impl Config {
             problems.push("[sip] listen: give at least one address, such as \"udp:0.0.0.0:5060\"".to_owned());
         }
         if !(1..=5).contains(&self.media.tick_milliseconds) {
-            problems.push(format!("[media] tick_milliseconds: {} is not 1 to 5", self.media.tick_milliseconds));
-        }
-        if !self.store.url.starts_with("sqlite:") {
-            problems.push(format!("[store] url: {:?} must begin with \"sqlite:\"", self.store.url));
+            problems.push(format!(
+                "[media] tick_milliseconds: {} is not 1 to 5",
+                self.media.tick_milliseconds
+            ));
         }
         if !self.web.listen.is_empty() && self.web.listen.parse::<SocketAddr>().is_err() {
-            problems.push(format!("[web] listen: {:?} is not an address with a port", self.web.listen));
+            problems.push(format!(
+                "[web] listen: {:?} is not an address with a port",
+                self.web.listen
+            ));
         }
         for (index, trunk) in self.trunks.iter().enumerate() {
             self.trunk_problems(index, trunk, &mut problems);
@@ -450,22 +469,41 @@ impl Config {
             problems.push(format!("[[trunk]] {name}: two trunks have this name"));
         }
         if trunk.username.is_some() != trunk.password.is_some() {
-            problems.push(format!("[[trunk]] {name}: give both username and password, or neither"));
+            problems.push(format!(
+                "[[trunk]] {name}: give both username and password, or neither"
+            ));
         }
         if trunk.register && trunk.username.is_none() {
-            problems.push(format!("[[trunk]] {name}: register = true needs username and password"));
+            problems.push(format!(
+                "[[trunk]] {name}: register = true needs username and password"
+            ));
         }
         if trunk.register && !(60..=86_400).contains(&trunk.register_seconds) {
             problems.push(format!("[[trunk]] {name}: register_seconds must be 60 to 86400"));
         }
         if trunk.codecs.is_empty() {
-            problems.push(format!("[[trunk]] {name}: codecs is empty: give \"PCMU\" or \"PCMA\""));
+            problems.push(format!(
+                "[[trunk]] {name}: codecs is empty: give \"PCMU\" or \"PCMA\""
+            ));
         }
-        if !trunk.dial_prefix.bytes().all(|byte| byte.is_ascii_digit() || b"*#+".contains(&byte)) {
-            problems.push(format!("[[trunk]] {name}: dial_prefix may hold digits, *, # and + only"));
+        if !trunk
+            .dial_prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"*#+".contains(&byte))
+        {
+            problems.push(format!(
+                "[[trunk]] {name}: dial_prefix may hold digits, *, # and + only"
+            ));
         }
-        if trunk.host.is_empty() || trunk.host.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
-            problems.push(format!("[[trunk]] {name}: host {:?} is not a host name", trunk.host));
+        if trunk.host.is_empty()
+            || trunk
+                .host
+                .contains(|letter: char| letter.is_whitespace() || letter.is_control())
+        {
+            problems.push(format!(
+                "[[trunk]] {name}: host {:?} is not a host name",
+                trunk.host
+            ));
         }
         if let Some(Err(problem)) = trunk.password.as_ref().map(Secret::reveal) {
             problems.push(format!("[[trunk]] {name}: password: {problem}"));
@@ -480,7 +518,9 @@ impl Config {
         if let Some(trunk) = &number.from_trunk
             && !self.trunks.iter().any(|other| other.name == *trunk)
         {
-            problems.push(format!("[[number]] {pattern}: from_trunk {trunk:?} is not the name of a [[trunk]]"));
+            problems.push(format!(
+                "[[number]] {pattern}: from_trunk {trunk:?} is not the name of a [[trunk]]"
+            ));
         }
     }
 }

@@ -28,7 +28,11 @@ impl FromStr for Pattern {
         let valid = text.len() <= LONGEST
             && !text.is_empty()
             && body.bytes().all(|byte| byte.is_ascii_digit() || byte == b'X');
-        if valid { Ok(Self(text.to_owned())) } else { Err(PatternError(text.to_owned())) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(PatternError(text.to_owned()))
+        }
     }
 }
 
@@ -51,18 +55,28 @@ impl Pattern {
             Some(body) => (body, true),
             None => (self.0.as_str(), false),
         };
-        let long_enough = if open { number.len() >= body.len() } else { number.len() == body.len() };
+        let long_enough = if open {
+            number.len() >= body.len()
+        } else {
+            number.len() == body.len()
+        };
         long_enough
-            && body.bytes().zip(number.bytes()).all(|(wanted, got)| match wanted {
-                b'X' => got.is_ascii_digit(),
-                _ => wanted == got,
-            })
+            && body
+                .bytes()
+                .zip(number.bytes())
+                .all(|(wanted, got)| match wanted {
+                    b'X' => got.is_ascii_digit(),
+                    _ => wanted == got,
+                })
             && number.bytes().skip(body.len()).all(|byte| byte.is_ascii_digit())
     }
 
     /// How closely the pattern names one number: its literal characters. The closest match wins.
     pub fn closeness(&self) -> usize {
-        self.0.bytes().filter(|&byte| byte != b'X' && byte != b'*').count()
+        self.0
+            .bytes()
+            .filter(|&byte| byte != b'X' && byte != b'*')
+            .count()
     }
 
     /// The number, where the pattern names just one.
@@ -101,7 +115,11 @@ impl NumberFormat {
     pub fn read(text: &str) -> String {
         match PhoneNumber::parse_us(text) {
             Ok(number) => number.as_str().to_owned(),
-            Err(_) => text.chars().filter(|letter| letter.is_ascii_digit()).take(LONGEST).collect(),
+            Err(_) => text
+                .chars()
+                .filter(|letter| letter.is_ascii_digit())
+                .take(LONGEST)
+                .collect(),
         }
     }
 }
@@ -170,7 +188,9 @@ mod tests {
         assert!(pattern("3XXXXXXX").matches("30000001"));
         assert!(!pattern("3XXXXXXX").matches("3000000"));
         assert!(!pattern("XXXXXXX").matches("000000a"));
-        assert!(pattern("30*").matches("30") && pattern("30*").matches("30123") && !pattern("30*").matches("31"));
+        assert!(
+            pattern("30*").matches("30") && pattern("30*").matches("30123") && !pattern("30*").matches("31")
+        );
     }
 
     #[test]
@@ -187,7 +207,10 @@ mod tests {
         assert_eq!(Dialled::check("+1911", &all), Err(Refused::Emergency));
         assert_eq!(Dialled::check("+19005550100", &all), Err(Refused::Premium));
         assert_eq!(Dialled::check("+12029765000", &all), Err(Refused::Premium));
-        assert_eq!(Dialled::check("+442079460000", &all[..1]), Err(Refused::NotListed));
+        assert_eq!(
+            Dialled::check("+442079460000", &all[..1]),
+            Err(Refused::NotListed)
+        );
         assert_eq!(Dialled::check("1;tag=x", &all), Err(Refused::NotDigits));
         assert!(Dialled::check("+12025550100", &all[..1]).is_ok());
     }

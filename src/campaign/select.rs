@@ -18,7 +18,10 @@ const SURE_ENOUGH: f64 = 0.8;
 pub enum Listed {
     Target(TargetId),
     /// A seat that nobody holds: announced, then passed over.
-    Vacant { state: State, district: u8 },
+    Vacant {
+        state: State,
+        district: u8,
+    },
 }
 
 /// One representative to choose by key.
@@ -78,7 +81,11 @@ pub enum Resolution {
     AskZipAgain(Again),
     AskState(Vec<State>),
     AskRepresentative(Vec<Choice>),
-    Listed { listed: Vec<Listed>, notices: Vec<Notice>, reason: &'static str },
+    Listed {
+        listed: Vec<Listed>,
+        notices: Vec<Notice>,
+        reason: &'static str,
+    },
     Nobody(Nobody),
 }
 
@@ -148,7 +155,9 @@ fn representative(
     if !campaign.calls(Chamber::House) {
         return Seat::None(Missing::NotWanted, "house_not_called");
     }
-    let Some(&largest) = districts.first() else { return Seat::None(Missing::Unknown, "state_only") };
+    let Some(&largest) = districts.first() else {
+        return Seat::None(Missing::Unknown, "state_only");
+    };
     if districts.len() == 1 {
         return Seat::Found(largest, "single_district");
     }
@@ -159,7 +168,9 @@ fn representative(
                 None => Seat::None(Missing::NotSure, "caller_not_sure"),
             }
         }
-        (None, SplitPolicy::Ask) if districts.len() <= MOST_CHOICES => Seat::Ask(choices(directory, districts)),
+        (None, SplitPolicy::Ask) if districts.len() <= MOST_CHOICES => {
+            Seat::Ask(choices(directory, districts))
+        }
         (None, SplitPolicy::LargestShare) => Seat::Found(largest, "largest_share"),
         _ if !campaign.calls(Chamber::Senate) && largest.share >= SURE_ENOUGH => {
             Seat::Found(largest, "largest_share")
@@ -174,7 +185,9 @@ fn choices(directory: &Directory, districts: &[DistrictShare]) -> Vec<Choice> {
     let choice = |part: &DistrictShare| Choice {
         state: part.state,
         district: part.district,
-        target: directory.representative(part.state, part.district).map(|target| target.id.clone()),
+        target: directory
+            .representative(part.state, part.district)
+            .map(|target| target.id.clone()),
     };
     districts.iter().map(choice).collect()
 }
@@ -194,15 +207,24 @@ fn list(
         match (chamber, seat, holder) {
             (Chamber::House, Some(_), Some(target)) => listed.push(Listed::Target(target.id.clone())),
             (Chamber::House, Some(seat), None) => {
-                listed.push(Listed::Vacant { state: seat.state, district: seat.district });
+                listed.push(Listed::Vacant {
+                    state: seat.state,
+                    district: seat.district,
+                });
             }
             (Chamber::House, None, _) => {}
             (Chamber::Senate, ..) => {
-                listed.extend(directory.senators(state).map(|target| Listed::Target(target.id.clone())));
+                listed.extend(
+                    directory
+                        .senators(state)
+                        .map(|target| Listed::Target(target.id.clone())),
+                );
             }
         }
     }
-    if campaign.calls(Chamber::Senate) && let Some(target) = holder {
+    if campaign.calls(Chamber::Senate)
+        && let Some(target) = holder
+    {
         match facts(state).map(|facts| facts.standing) {
             Some(Standing::Capital) => notices.push(Notice::NoSenateCapital(target.id.clone())),
             Some(Standing::Territory) => notices.push(Notice::NoSenateTerritory(state, target.id.clone())),
@@ -211,7 +233,11 @@ fn list(
     }
     listed.truncate(campaign.most_targets);
     if listed.iter().any(|entry| matches!(entry, Listed::Target(_))) {
-        Resolution::Listed { listed, notices, reason }
+        Resolution::Listed {
+            listed,
+            notices,
+            reason,
+        }
     } else {
         Resolution::Nobody(Nobody::NoTarget)
     }

@@ -235,8 +235,6 @@ struct PromptEntry {
     interruptible: bool,
     #[serde(rename = "say", default)]
     _say: serde::de::IgnoredAny,
-    #[serde(rename = "say_plain", default)]
-    _say_plain: serde::de::IgnoredAny,
 }
 
 fn yes() -> bool {

@@ -195,13 +195,18 @@ pub enum FlowError {
 impl Flow {
     /// Reads and validates a flow; `name` is only for messages.
     pub fn parse(name: &str, text: &str) -> Result<Self, FlowError> {
-        let flow: Self = toml::from_str(text)
-            .map_err(|error| FlowError::Malformed { name: name.to_owned(), message: error.to_string() })?;
+        let flow: Self = toml::from_str(text).map_err(|error| FlowError::Malformed {
+            name: name.to_owned(),
+            message: error.to_string(),
+        })?;
         let problems = super::validate::problems(&flow);
         if problems.is_empty() {
             Ok(flow)
         } else {
-            let problems = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
+            let problems = problems
+                .iter()
+                .map(|problem| format!("{name}: {problem}"))
+                .collect();
             Err(FlowError::Invalid { problems })
         }
     }

@@ -3,7 +3,7 @@
 //! A [`Run`] takes [`Event`]s and leaves [`Action`]s, which call control carries out in order. It holds what is true
 //! of the call at this moment: the step, its state, keys typed ahead, the ZIP code, the targets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,10 @@ pub enum Event {
     CalleeSpokeEarly,
     CalleeAnswered,
     /// The dialled leg ended, before or after its answer.
-    CalleeEnded { disposition: LegDisposition, cause: Cause },
+    CalleeEnded {
+        disposition: LegDisposition,
+        cause: Cause,
+    },
 }
 
 /// A leg to be dialled.
@@ -100,14 +103,19 @@ pub enum Action {
     Ring,
     Answer,
     /// Play in place of what is being played.
-    Play { pieces: Vec<Piece>, repeat: bool },
+    Play {
+        pieces: Vec<Piece>,
+        repeat: bool,
+    },
     PlayTone(Tone),
     StopPlaying,
     SetTimer(TimerName, Duration),
     CancelTimer(TimerName),
     Dial(Box<DialRequest>),
     /// Join caller and callee; `*` goes to the callee only by [`Action::SendDigit`].
-    Bridge { withhold_star: bool },
+    Bridge {
+        withhold_star: bool,
+    },
     SendDigit(char),
     /// While true, no key of the caller's goes to the callee by itself.
     WithholdAll(bool),
@@ -119,7 +127,10 @@ pub enum Action {
     SetLanguage(Language),
     SetZip(Zip),
     /// End the call. A caller who was not answered gets `status`.
-    HangUp { disposition: SessionDisposition, status: u16 },
+    HangUp {
+        disposition: SessionDisposition,
+        status: u16,
+    },
 }
 
 /// What a run can see of the world.
@@ -127,23 +138,16 @@ pub struct World<'a> {
     pub now: Instant,
     pub wall: Timestamp,
     pub directory: &'a Directory,
-    pub catalogues: &'a Catalogues,
+    pub catalogues: Catalogues,
 }
 
-/// The words of every language, with the one that stands in for missing ones.
-#[derive(Debug, Clone)]
-pub struct Catalogues {
-    by_language: BTreeMap<Language, Arc<Catalogue>>,
-    fallback: Arc<Catalogue>,
-}
+/// The words of every language.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Catalogues;
 
 impl Catalogues {
-    pub fn new(fallback: Arc<Catalogue>, by_language: BTreeMap<Language, Arc<Catalogue>>) -> Self {
-        Self { by_language, fallback }
-    }
-
-    pub fn of(&self, language: Language) -> &Catalogue {
-        self.by_language.get(&language).unwrap_or(&self.fallback)
+    pub fn of(self, language: Language) -> &'static Catalogue {
+        Catalogue::bundled(language)
     }
 }
 
@@ -335,7 +339,9 @@ impl Run {
 
     fn on_limit(&mut self, world: &World<'_>, limit: &str) {
         let _ = world;
-        self.note(EventKind::LimitReached { limit: limit.to_owned() });
+        self.note(EventKind::LimitReached {
+            limit: limit.to_owned(),
+        });
         self.hang_up_callee(LegDisposition::LimitReached);
         let disposition = self.tally.disposition().unwrap_or(self.so_far);
         self.end(disposition, 480);
@@ -343,7 +349,9 @@ impl Run {
 
     fn pass_on(&mut self, world: &World<'_>, event: Event) {
         let flow = Arc::clone(&self.flow);
-        let Some(step) = flow.steps.get(&self.step) else { return self.fail("missing_step") };
+        let Some(step) = flow.steps.get(&self.step) else {
+            return self.fail("missing_step");
+        };
         match step {
             Step::Play(step) => play::on(self, world, step, event),
             Step::Language(step) => language::on(self, world, step, event),
@@ -368,9 +376,13 @@ impl Run {
             return self.fail("circle_of_steps");
         }
         let flow = Arc::clone(&self.flow);
-        let Some(step) = flow.steps.get(name) else { return self.fail("missing_step") };
+        let Some(step) = flow.steps.get(name) else {
+            return self.fail("missing_step");
+        };
         self.step = name.to_owned();
-        self.note(EventKind::StepEntered { step: name.to_owned() });
+        self.note(EventKind::StepEntered {
+            step: name.to_owned(),
+        });
         self.cancel_timer(TimerName::Input);
         match step {
             Step::Play(step) => play::enter(self, world, step),
@@ -421,7 +433,9 @@ impl Run {
     /// Time at an office's line does not count as time in menus.
     pub(super) fn pause_menu(&mut self, world: &World<'_>) {
         if let Some(since) = self.menu_since.take() {
-            self.menu_left = self.menu_left.saturating_sub(world.now.saturating_duration_since(since));
+            self.menu_left = self
+                .menu_left
+                .saturating_sub(world.now.saturating_duration_since(since));
             self.cancel_timer(TimerName::Menu);
         }
     }
@@ -435,7 +449,9 @@ impl Run {
 
     /// A flow that cannot go on ends the call; validation should have refused it.
     pub(super) fn fail(&mut self, reason: &str) {
-        self.note(EventKind::Decision { reason: reason.to_owned() });
+        self.note(EventKind::Decision {
+            reason: reason.to_owned(),
+        });
         self.end(SessionDisposition::SystemError, 500);
     }
 
@@ -448,11 +464,15 @@ impl Run {
     }
 
     pub(super) fn choose(&mut self, choice: &str) {
-        self.note(EventKind::Chosen { choice: choice.to_owned() });
+        self.note(EventKind::Chosen {
+            choice: choice.to_owned(),
+        });
     }
 
     pub(super) fn decide(&mut self, reason: &str) {
-        self.note(EventKind::Decision { reason: reason.to_owned() });
+        self.note(EventKind::Decision {
+            reason: reason.to_owned(),
+        });
     }
 
     pub(super) fn set_timer(&mut self, name: TimerName, after: Duration) {
@@ -482,9 +502,14 @@ impl Run {
     /// Plays pieces; `keys` name them in the record. Nothing to play counts as played: the flow must go on.
     pub(super) fn play(&mut self, keys: &[&str], pieces: Vec<Piece>) {
         for key in keys {
-            self.note(EventKind::PromptStarted { prompt: (*key).to_owned() });
+            self.note(EventKind::PromptStarted {
+                prompt: (*key).to_owned(),
+            });
         }
-        self.act(Action::Play { pieces, repeat: false });
+        self.act(Action::Play {
+            pieces,
+            repeat: false,
+        });
     }
 
     pub(super) fn pieces(&self, world: &World<'_>, key: &str) -> Vec<Piece> {
@@ -507,7 +532,12 @@ impl Tally {
         let considered = self.dialled + self.closed + self.skipped;
         match self {
             _ if considered == 0 => None,
-            Self { reached: 0, dialled: 0, closed, .. } if closed > 0 => Some(SessionDisposition::AfterHoursEnd),
+            Self {
+                reached: 0,
+                dialled: 0,
+                closed,
+                ..
+            } if closed > 0 => Some(SessionDisposition::AfterHoursEnd),
             Self { reached: 0, .. } => Some(SessionDisposition::NoTargetReached),
             Self { reached, .. } if reached == considered => Some(SessionDisposition::CompletedAll),
             _ => Some(SessionDisposition::CompletedSome),

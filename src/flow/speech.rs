@@ -18,13 +18,20 @@ pub fn title(words: &Catalogue, target: &Target) -> Vec<Piece> {
 /// The name's own recording; where there is none, the seat: `California district twelve`.
 pub fn name(words: &Catalogue, target: &Target) -> Vec<Piece> {
     let recorded = words.name(target.key());
-    if recorded.is_empty() { words.district(target.state, target.district) } else { recorded }
+    if recorded.is_empty() {
+        words.district(target.state, target.district)
+    } else {
+        recorded
+    }
 }
 
 /// What a representative is called in a list of choices; the seat itself where it is vacant.
 pub fn choice_title(words: &Catalogue, directory: &Directory, choice: &Choice) -> Vec<Piece> {
     let target = choice.target.as_ref().and_then(|id| directory.target(id));
-    target.map_or_else(|| words.district(choice.state, Some(choice.district)), |target| title(words, target))
+    target.map_or_else(
+        || words.district(choice.state, Some(choice.district)),
+        |target| title(words, target),
+    )
 }
 
 pub fn choice_name(words: &Catalogue, directory: &Directory, choice: &Choice) -> Vec<Piece> {
@@ -36,7 +43,11 @@ pub fn choice_name(words: &Catalogue, directory: &Directory, choice: &Choice) ->
 pub fn a_title(words: &Catalogue, title: Option<Title>) -> Vec<Piece> {
     let fragment = title.map_or("delegate", Title::fragment);
     let id = format!("fragments/a-{fragment}");
-    words.recording_words(&id).map(|_| Piece::Recording(id.clone())).into_iter().collect()
+    words
+        .recording_words(&id)
+        .map(|_| Piece::Recording(id.clone()))
+        .into_iter()
+        .collect()
 }
 
 /// What an office is called: Washington, its city, or just the district.
@@ -45,11 +56,21 @@ pub fn office(words: &Catalogue, office: &Office) -> Vec<Piece> {
         OfficeKind::Capitol => return vec![Piece::recording("fragments/office-washington")],
         OfficeKind::District => words.place(&office.city),
     };
-    if place.is_empty() { vec![Piece::recording("fragments/office-district")] } else { place }
+    if place.is_empty() {
+        vec![Piece::recording("fragments/office-district")]
+    } else {
+        place
+    }
 }
 
 /// When an office opens, in the words of its own clock: the slots `day`, `time` and `zone`.
-pub fn opening(words: &Catalogue, office: &Office, opens: Timestamp, now: Timestamp, slot: &str) -> Vec<Piece> {
+pub fn opening(
+    words: &Catalogue,
+    office: &Office,
+    opens: Timestamp,
+    now: Timestamp,
+    slot: &str,
+) -> Vec<Piece> {
     let opens = opens.to_zoned(office.timezone.clone());
     let today = now.to_zoned(office.timezone.clone()).date();
     let days = today.until(opens.date()).map_or(i32::MAX, |span| span.get_days());

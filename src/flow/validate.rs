@@ -16,7 +16,11 @@ pub fn problems(flow: &Flow) -> Vec<String> {
                 problems.push(format!("step {name}: there is no step {next:?} to go on to"));
             }
         }
-        problems.extend(step.range_problems().into_iter().map(|problem| format!("step {name}: {problem}")));
+        problems.extend(
+            step.range_problems()
+                .into_iter()
+                .map(|problem| format!("step {name}: {problem}")),
+        );
     }
     let reached = reachable(flow);
     for name in flow.steps.keys().filter(|name| !reached.contains(name.as_str())) {
@@ -29,7 +33,9 @@ fn reachable(flow: &Flow) -> BTreeSet<&str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![flow.start.as_str()];
     while let Some(name) = open.pop() {
-        let Some((name, step)) = flow.steps.get_key_value(name) else { continue };
+        let Some((name, step)) = flow.steps.get_key_value(name) else {
+            continue;
+        };
         if reached.insert(name.as_str()) {
             open.extend(step.nexts());
         }
@@ -69,7 +75,11 @@ impl Step {
         let mut problems = Vec::new();
         let mut check = |key: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
             if !range.contains(&value) {
-                problems.push(format!("{key} = {value} is not {} to {}", range.start(), range.end()));
+                problems.push(format!(
+                    "{key} = {value} is not {} to {}",
+                    range.start(),
+                    range.end()
+                ));
             }
         };
         match self {
@@ -113,14 +123,21 @@ mod tests {
     #[test]
     fn every_problem_of_a_flow_is_told_at_once() {
         let text = "name = \"x\"\nversion = 1\nstart = \"a\"\n[step.a.play]\nprompts = []\nnext = \"b\"\n[step.c.hangup]\n";
-        let Err(FlowError::Invalid { problems }) = Flow::parse("x.toml", text) else { panic!("accepted") };
+        let Err(FlowError::Invalid { problems }) = Flow::parse("x.toml", text) else {
+            panic!("accepted")
+        };
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 
     #[test]
     fn unknown_key_is_refused_with_its_line() {
         let text = "name = \"x\"\nversion = 1\nstart = \"a\"\n[step.a.hangup]\nreason = 1\n";
-        let Err(FlowError::Malformed { message, .. }) = Flow::parse("x.toml", text) else { panic!("accepted") };
-        assert!(message.contains("line 5") && message.contains("reason"), "{message}");
+        let Err(FlowError::Malformed { message, .. }) = Flow::parse("x.toml", text) else {
+            panic!("accepted")
+        };
+        assert!(
+            message.contains("line 5") && message.contains("reason"),
+            "{message}"
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! [`Plane`] holds all streams of one thread. [`sdp::Local`] writes and reads the descriptions of one leg; what it
 //! agreed goes into a [`StreamConfig`].
 
+pub mod audio_file;
 mod clip;
 pub mod codec;
 pub mod digit;

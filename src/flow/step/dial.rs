@@ -20,7 +20,10 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Dial) {
     run.tally.dialled += 1;
     run.set_timer(TimerName::Ring, Duration::from_secs(u64::from(step.ring_seconds)));
     run.act(Action::Dial(Box::new(DialRequest {
-        number: step.number.replace("{called}", &run.called).replace("{digits}", &run.digits),
+        number: step
+            .number
+            .replace("{called}", &run.called)
+            .replace("{digits}", &run.digits),
         trunk: step.trunk.as_deref().map(TrunkName::new),
         target: None,
         office: None,
@@ -31,7 +34,9 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Dial) {
 }
 
 pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Dial, event: Event) {
-    let State::Dialling(joined) = &mut run.state else { return };
+    let State::Dialling(joined) = &mut run.state else {
+        return;
+    };
     match event {
         Event::CalleeRang if run.answered => run.act(Action::PlayTone(crate::flow::run::Tone::Ringback)),
         Event::CalleeRang => run.act(Action::Ring),
@@ -62,7 +67,10 @@ fn finish(run: &mut Run, world: &World<'_>, step: &Dial, disposition: LegDisposi
             run.resume_menu(world);
             run.enter(world, next);
         }
-        None => run.end(run.tally.disposition().unwrap_or(run.so_far), status_of(disposition)),
+        None => run.end(
+            run.tally.disposition().unwrap_or(run.so_far),
+            status_of(disposition),
+        ),
     }
 }
 

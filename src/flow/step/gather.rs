@@ -30,7 +30,10 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Gather) {
 pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Gather, event: Event) {
     match event {
         Event::DigitPressed(digit) => on_digit(run, world, step, digit),
-        Event::Played => run.set_timer(TimerName::Input, Duration::from_secs(u64::from(step.first_seconds))),
+        Event::Played => run.set_timer(
+            TimerName::Input,
+            Duration::from_secs(u64::from(step.first_seconds)),
+        ),
         Event::TimerFired(TimerName::Input) => {
             run.note(EventKind::NoInput { attempt: 1 });
             run.enter(world, &step.otherwise);
@@ -40,7 +43,9 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Gather, event
 }
 
 fn on_digit(run: &mut Run, world: &World<'_>, step: &Gather, digit: char) {
-    let State::Gathering(gathered) = &mut run.state else { return };
+    let State::Gathering(gathered) = &mut run.state else {
+        return;
+    };
     let complete = match digit {
         '#' => true,
         _ => {
@@ -51,7 +56,10 @@ fn on_digit(run: &mut Run, world: &World<'_>, step: &Gather, digit: char) {
     let digits = gathered.digits.clone();
     run.act(Action::StopPlaying);
     if !complete {
-        return run.set_timer(TimerName::Input, Duration::from_secs(u64::from(step.inter_digit_seconds)));
+        return run.set_timer(
+            TimerName::Input,
+            Duration::from_secs(u64::from(step.inter_digit_seconds)),
+        );
     }
     run.cancel_timer(TimerName::Input);
     let enough = digits.len() == usize::from(step.digits);

@@ -18,7 +18,10 @@ pub(in crate::flow) struct Choosing {
 
 pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &LanguageChoice) {
     run.answer(world);
-    let offered = run.campaign.as_ref().map_or(0, |campaign| campaign.languages.len());
+    let offered = run
+        .campaign
+        .as_ref()
+        .map_or(0, |campaign| campaign.languages.len());
     if offered < 2 || run.typed.len() > 1 {
         return run.enter(world, &step.next);
     }
@@ -44,10 +47,17 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &LanguageChoic
 }
 
 fn on_digit(run: &mut Run, world: &World<'_>, step: &LanguageChoice, key: char) {
-    let State::ChoosingLanguage(choosing) = &mut run.state else { return };
+    let State::ChoosingLanguage(choosing) = &mut run.state else {
+        return;
+    };
     let first = choosing.key.replace(key);
-    let offered = run.campaign.as_ref().map_or(0, |campaign| campaign.languages.len());
-    let names_language = key.to_digit(10).is_some_and(|number| (1..=offered).contains(&(number as usize)));
+    let offered = run
+        .campaign
+        .as_ref()
+        .map_or(0, |campaign| campaign.languages.len());
+    let names_language = key
+        .to_digit(10)
+        .is_some_and(|number| (1..=offered).contains(&(number as usize)));
     run.act(Action::StopPlaying);
     match first {
         None if names_language => run.set_timer(TimerName::Input, ALONE),
@@ -62,7 +72,10 @@ fn on_digit(run: &mut Run, world: &World<'_>, step: &LanguageChoice, key: char) 
 
 fn choose(run: &mut Run, key: char) {
     let index = key.to_digit(10).map_or(0, |number| number as usize);
-    let chosen = run.campaign.as_ref().and_then(|campaign| campaign.languages.get(index.wrapping_sub(1)).copied());
+    let chosen = run
+        .campaign
+        .as_ref()
+        .and_then(|campaign| campaign.languages.get(index.wrapping_sub(1)).copied());
     if let Some(language) = chosen {
         run.language = language;
         run.note(EventKind::LanguageChosen { language });

@@ -48,7 +48,10 @@ enum Phase {
     /// Introducing a target, and waiting for a key or the moment to dial.
     Introducing(Current),
     /// Dialled; the office has not answered.
-    Ringing { current: Current, early: bool },
+    Ringing {
+        current: Current,
+        early: bool,
+    },
     Talking(Current),
     /// Saying why an office was not reached, with the offer to try it again at the end.
     OfferingRetry(Current),
@@ -56,7 +59,10 @@ enum Phase {
 
 impl Round {
     pub(in crate::flow) fn waits_for_keys(&self) -> bool {
-        matches!(self.phase, Phase::Introducing(_) | Phase::OfferingRetry(_) | Phase::Talking(_))
+        matches!(
+            self.phase,
+            Phase::Introducing(_) | Phase::OfferingRetry(_) | Phase::Talking(_)
+        )
     }
 
     pub(in crate::flow) fn nobody_dialled_yet(&self) -> bool {
@@ -66,7 +72,10 @@ impl Round {
 
 pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, _step: &CallTargets) {
     let queue: VecDeque<Listed> = run.listed.iter().cloned().collect();
-    let count = queue.iter().filter(|entry| matches!(entry, Listed::Target(_))).count();
+    let count = queue
+        .iter()
+        .filter(|entry| matches!(entry, Listed::Target(_)))
+        .count();
     run.so_far = SessionDisposition::AbandonedMenu;
     run.state = State::CallingTargets(Round {
         queue,
@@ -83,7 +92,9 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, _step: &CallTarge
 }
 
 pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &CallTargets, event: Event) {
-    let State::CallingTargets(round) = &run.state else { return };
+    let State::CallingTargets(round) = &run.state else {
+        return;
+    };
     match &round.phase {
         Phase::Telling => on_telling(run, world, step, &event),
         Phase::Introducing(current) => {
@@ -105,7 +116,7 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &CallTargets, 
     }
 }
 
-fn catalogue<'a>(run: &Run, world: &World<'a>) -> &'a Catalogue {
+fn catalogue(run: &Run, world: &World<'_>) -> &'static Catalogue {
     world.catalogues.of(run.language)
 }
 
@@ -146,7 +157,11 @@ fn next(run: &mut Run, world: &World<'_>, step: &CallTargets) {
     match entry {
         Listed::Vacant { state, district } => {
             run.tally.skipped += 1;
-            run.act(Action::Skip(Skipped { target: None, office: None, disposition: LegDisposition::Vacant }));
+            run.act(Action::Skip(Skipped {
+                target: None,
+                office: None,
+                disposition: LegDisposition::Vacant,
+            }));
             let words = catalogue(run, world);
             let pieces = run.pieces_with(world, "seat_vacant", &|_| words.district(state, Some(district)));
             set_phase(run, Phase::Telling);
@@ -155,7 +170,9 @@ fn next(run: &mut Run, world: &World<'_>, step: &CallTargets) {
         Listed::Target(id) => match world.directory.target(&id) {
             Some(target) => take_target(run, world, target),
             // A directory that lost the target between the choice and now: as if there were no number.
-            None => skip(run, id, None, LegDisposition::NoNumber, |run| run.play_key(world, "no_number")),
+            None => skip(run, id, None, LegDisposition::NoNumber, |run| {
+                run.play_key(world, "no_number")
+            }),
         },
     }
 }
@@ -171,7 +188,11 @@ fn skip(
         LegDisposition::ClosedHours => run.tally.closed += 1,
         _ => run.tally.skipped += 1,
     }
-    run.act(Action::Skip(Skipped { target: Some(target), office, disposition }));
+    run.act(Action::Skip(Skipped {
+        target: Some(target),
+        office,
+        disposition,
+    }));
     set_phase(run, Phase::Telling);
     tell(run);
 }
@@ -180,27 +201,49 @@ fn take_target(run: &mut Run, world: &World<'_>, target: &Target) {
     let words = catalogue(run, world);
     match reach(world.directory, target, run.zip, world.wall) {
         Reach::NoNumber => skip(run, target.id.clone(), None, LegDisposition::NoNumber, |run| {
-            let pieces = [speech::titled(words, target), vec![SHORT_PAUSE], run.pieces(world, "no_number")].concat();
+            let pieces = [
+                speech::titled(words, target),
+                vec![SHORT_PAUSE],
+                run.pieces(world, "no_number"),
+            ]
+            .concat();
             run.play(&["no_number"], pieces);
         }),
         Reach::Closed { office, opens } => {
-            run.note(EventKind::OfficeClosed { office: office.id.clone(), opens_at: opens.map(Into::into) });
-            let (target_id, office_id) = (target.id.clone(), office.id.clone());
-            skip(run, target_id, Some(office_id), LegDisposition::ClosedHours, |run| {
-                let mut pieces = vec![SHORT_PAUSE];
-                pieces.extend(speech::titled(words, target));
-                pieces.push(SHORT_PAUSE);
-                pieces.extend(closed_words(run, world, office, opens));
-                run.play(&["after_hours_intro"], pieces);
+            run.note(EventKind::OfficeClosed {
+                office: office.id.clone(),
+                opens_at: opens.map(Into::into),
             });
+            let (target_id, office_id) = (target.id.clone(), office.id.clone());
+            skip(
+                run,
+                target_id,
+                Some(office_id),
+                LegDisposition::ClosedHours,
+                |run| {
+                    let mut pieces = vec![SHORT_PAUSE];
+                    pieces.extend(speech::titled(words, target));
+                    pieces.push(SHORT_PAUSE);
+                    pieces.extend(closed_words(run, world, office, opens));
+                    run.play(&["after_hours_intro"], pieces);
+                },
+            );
         }
         Reach::Open { office, closed } => {
-            let current = Current { target: target.id.clone(), office: office.id.clone() };
+            let current = Current {
+                target: target.id.clone(),
+                office: office.id.clone(),
+            };
             let mut before = Vec::new();
             if let Some((closed_office, opens)) = closed {
                 let opens_at = opens.map(Into::into);
-                run.note(EventKind::OfficeClosed { office: closed_office.id.clone(), opens_at });
-                run.note(EventKind::FailedOver { office: office.id.clone() });
+                run.note(EventKind::OfficeClosed {
+                    office: closed_office.id.clone(),
+                    opens_at,
+                });
+                run.note(EventKind::FailedOver {
+                    office: office.id.clone(),
+                });
                 before = closed_words(run, world, closed_office, opens);
                 before.push(SHORT_PAUSE);
                 let city = |_: &str| words.place(&office.city);
@@ -217,20 +260,23 @@ fn take_target(run: &mut Run, world: &World<'_>, target: &Target) {
 /// Keys typed ahead of the introduction count as pressed during it.
 fn take_typed(run: &mut Run, world: &World<'_>) {
     let flow = run.flow.clone();
-    let Some(Step::CallTargets(step)) = flow.steps.get(&run.step) else { return };
-    while let State::CallingTargets(Round { phase: Phase::Introducing(current), .. }) = &run.state {
+    let Some(Step::CallTargets(step)) = flow.steps.get(&run.step) else {
+        return;
+    };
+    while let State::CallingTargets(Round {
+        phase: Phase::Introducing(current),
+        ..
+    }) = &run.state
+    {
         let current = current.clone();
-        let Some(digit) = run.typed.pop_front() else { return };
+        let Some(digit) = run.typed.pop_front() else {
+            return;
+        };
         on_introducing(run, world, step, current, &Event::DigitPressed(digit));
     }
 }
 
-fn closed_words(
-    run: &Run,
-    world: &World<'_>,
-    office: &Office,
-    opens: Option<jiff::Timestamp>,
-) -> Vec<Piece> {
+fn closed_words(run: &Run, world: &World<'_>, office: &Office, opens: Option<jiff::Timestamp>) -> Vec<Piece> {
     let words = catalogue(run, world);
     let slots = |slot: &str| match (slot, opens) {
         ("office", _) => speech::office(words, office),
@@ -242,7 +288,9 @@ fn closed_words(
 
 /// Says who is next; the hint about keys comes with the first.
 fn introduce(run: &mut Run, world: &World<'_>, current: &Current, before: Vec<Piece>) {
-    let Some((target, office)) = find(world, current) else { return };
+    let Some((target, office)) = find(world, current) else {
+        return;
+    };
     let words = catalogue(run, world);
     let slots = |slot: &str| match slot {
         "title" => speech::title(words, target),
@@ -277,8 +325,13 @@ fn find<'a>(world: &World<'a>, current: &Current) -> Option<(&'a Target, &'a Off
 
 fn on_introducing(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current, event: &Event) {
     match event {
-        Event::Played => run.set_timer(TimerName::Input, Duration::from_secs(u64::from(step.auto_seconds))),
-        Event::TimerFired(TimerName::Input) | Event::DigitPressed('1' | '#') => dial(run, world, step, current),
+        Event::Played => run.set_timer(
+            TimerName::Input,
+            Duration::from_secs(u64::from(step.auto_seconds)),
+        ),
+        Event::TimerFired(TimerName::Input) | Event::DigitPressed('1' | '#') => {
+            dial(run, world, step, current)
+        }
         Event::DigitPressed('2') => {
             run.choose("skip_office");
             run.act(Action::StopPlaying);
@@ -307,29 +360,49 @@ fn on_introducing(run: &mut Run, world: &World<'_>, step: &CallTargets, current:
 fn dial(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current) {
     run.cancel_timer(TimerName::Input);
     let Some(number) = find(world, &current).and_then(|(_, office)| office.phone.clone()) else {
-        return skip(run, current.target, Some(current.office), LegDisposition::NoNumber, |run| {
-            run.play_key(world, "no_number");
-        });
+        return skip(
+            run,
+            current.target,
+            Some(current.office),
+            LegDisposition::NoNumber,
+            |run| {
+                run.play_key(world, "no_number");
+            },
+        );
     };
     run.pause_menu(world);
     run.tally.dialled += 1;
-    run.so_far = run.tally.disposition().unwrap_or(SessionDisposition::NoTargetReached);
+    run.so_far = run
+        .tally
+        .disposition()
+        .unwrap_or(SessionDisposition::NoTargetReached);
     run.end_zip_correction();
     if let Some(round) = round(run) {
         round.dialled_any = true;
         round.keys = Keys::default();
-        round.phase = Phase::Ringing { current: current.clone(), early: false };
+        round.phase = Phase::Ringing {
+            current: current.clone(),
+            early: false,
+        };
     }
     run.play_key(world, "connecting");
     run.set_timer(TimerName::Ring, Duration::from_secs(u64::from(step.ring_seconds)));
-    let attempt = if round(run).is_some_and(|round| round.put_off.contains(&current.target)) { 2 } else { 1 };
+    let attempt = if round(run).is_some_and(|round| round.put_off.contains(&current.target)) {
+        2
+    } else {
+        1
+    };
     run.act(Action::Dial(Box::new(DialRequest {
         number: number.as_str().to_owned(),
         trunk: None,
         target: Some(current.target),
         office: Some(current.office),
         public_number: Some(number),
-        choice: if attempt == 1 { Choice::Main } else { Choice::Failover },
+        choice: if attempt == 1 {
+            Choice::Main
+        } else {
+            Choice::Failover
+        },
         attempt,
     })));
 }
@@ -356,7 +429,10 @@ fn on_ringing(
             run.set_timer(TimerName::Talk, talk);
             run.set_timer(TimerName::Warning, talk.saturating_sub(WARNING));
             run.tally.reached += 1;
-            run.so_far = run.tally.disposition().unwrap_or(SessionDisposition::CompletedSome);
+            run.so_far = run
+                .tally
+                .disposition()
+                .unwrap_or(SessionDisposition::CompletedSome);
             set_phase(run, Phase::Talking(current));
         }
         Event::TimerFired(TimerName::Ring) => run.hang_up_callee(LegDisposition::NoAnswer),
@@ -391,7 +467,9 @@ fn on_talking(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Cur
             run.play_key(world, "limit_warning");
         }
         Event::TimerFired(TimerName::Talk) => {
-            run.note(EventKind::LimitReached { limit: "talk".to_owned() });
+            run.note(EventKind::LimitReached {
+                limit: "talk".to_owned(),
+            });
             run.hang_up_callee(LegDisposition::LimitReached);
         }
         _ => {
@@ -401,7 +479,9 @@ fn on_talking(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Cur
 }
 
 fn on_key(run: &mut Run, digit: char, talking: bool) -> Wish {
-    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else { return Wish::Nothing };
+    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
+        return Wish::Nothing;
+    };
     let wish = keys.on_digit(run, digit, talking);
     if let Some(round) = round(run) {
         round.keys = keys;
@@ -410,7 +490,9 @@ fn on_key(run: &mut Run, digit: char, talking: bool) -> Wish {
 }
 
 fn on_star(run: &mut Run, talking: bool) {
-    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else { return };
+    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
+        return;
+    };
     keys.on_timer(run, talking);
     if let Some(round) = round(run) {
         round.keys = keys;
@@ -429,7 +511,12 @@ fn end_all(run: &mut Run, disposition: LegDisposition) {
 }
 
 fn cancel_talk_timers(run: &mut Run) {
-    for timer in [TimerName::Ring, TimerName::Talk, TimerName::Warning, TimerName::Star] {
+    for timer in [
+        TimerName::Ring,
+        TimerName::Talk,
+        TimerName::Warning,
+        TimerName::Star,
+    ] {
         run.cancel_timer(timer);
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::call::disposition::SessionDisposition;
 use crate::call::record::{DistrictName, EventKind, KeptZip, ZipDetail};
-use crate::campaign::select::{Again, Asked, Choice, DistrictAnswer, Listed, Nobody, Notice, Resolution, resolve};
+use crate::campaign::select::{
+    Again, Asked, Choice, DistrictAnswer, Listed, Nobody, Notice, Resolution, resolve,
+};
 use crate::directory::{Confidence, Rule};
 use crate::flow::catalogue::{Catalogue, Piece};
 use crate::flow::definition::Whom;
@@ -51,7 +53,9 @@ impl Finding {
 }
 
 pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
-    let (Some(zip), Some(_)) = (run.zip, &run.campaign) else { return run.fail("no_zip_or_campaign") };
+    let (Some(zip), Some(_)) = (run.zip, &run.campaign) else {
+        return run.fail("no_zip_or_campaign");
+    };
     let located = world.directory.locate(zip);
     run.so_far = SessionDisposition::AbandonedMenu;
     run.note(EventKind::Located {
@@ -60,7 +64,10 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
         districts: located
             .districts
             .iter()
-            .map(|part| DistrictName { state: part.state, district: part.district })
+            .map(|part| DistrictName {
+                state: part.state,
+                district: part.district,
+            })
             .collect(),
         rule: rule_name(located.rule).to_owned(),
         confidence: match located.confidence {
@@ -72,10 +79,15 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
     });
     let retried = run.tries.invalid + run.tries.unknown_zip > 0;
     let known = !located.states.is_empty();
-    let confirm = known && (retried || (located.confidence == Confidence::Low && located.districts.len() > 1));
+    let confirm =
+        known && (retried || (located.confidence == Confidence::Low && located.districts.len() > 1));
     let state = located.states.first().copied();
     run.located = Some(located);
-    run.state = State::FindingTargets(Finding { asked: Asked::default(), phase: Phase::Confirming, repeats: 0 });
+    run.state = State::FindingTargets(Finding {
+        asked: Asked::default(),
+        phase: Phase::Confirming,
+        repeats: 0,
+    });
     match state {
         Some(state) if confirm => {
             let words = catalogue(run, world);
@@ -93,7 +105,9 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
 }
 
 pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Whom, event: Event) {
-    let State::FindingTargets(finding) = &run.state else { return };
+    let State::FindingTargets(finding) = &run.state else {
+        return;
+    };
     match (&finding.phase, event) {
         (Phase::Again, Event::Played) => run.enter(world, &step.again),
         (Phase::Again, Event::DigitPressed(digit)) => {
@@ -110,7 +124,9 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Whom, event: 
         (Phase::Confirming, Event::DigitPressed('#')) => advance(run, world, step),
         (Phase::Confirming, Event::Played) => run.set_timer(TimerName::Input, CORRECTION),
         (Phase::Confirming, Event::TimerFired(TimerName::Input)) => advance(run, world, step),
-        (Phase::State(_) | Phase::Representative(_), Event::Played) => run.set_timer(TimerName::Input, CHOICE),
+        (Phase::State(_) | Phase::Representative(_), Event::Played) => {
+            run.set_timer(TimerName::Input, CHOICE)
+        }
         (Phase::State(_) | Phase::Representative(_), Event::DigitPressed(digit)) => {
             on_choice(run, world, step, digit);
         }
@@ -128,14 +144,15 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Whom, event: 
     }
 }
 
-fn catalogue<'a>(run: &Run, world: &World<'a>) -> &'a Catalogue {
+fn catalogue(run: &Run, world: &World<'_>) -> &'static Catalogue {
     world.catalogues.of(run.language)
 }
 
 /// Resolves with what is known and asks, tells or goes on.
 fn advance(run: &mut Run, world: &World<'_>, step: &Whom) {
     run.cancel_timer(TimerName::Input);
-    let (State::FindingTargets(finding), Some(campaign), Some(located)) = (&run.state, &run.campaign, &run.located)
+    let (State::FindingTargets(finding), Some(campaign), Some(located)) =
+        (&run.state, &run.campaign, &run.located)
     else {
         return run.fail("nothing_located");
     };
@@ -149,7 +166,11 @@ fn advance(run: &mut Run, world: &World<'_>, step: &Whom) {
             run.decide("ask_representative");
             ask(run, world, step, Phase::Representative(choices));
         }
-        Resolution::Listed { listed, notices, reason } => tell(run, world, step, listed, &notices, reason),
+        Resolution::Listed {
+            listed,
+            notices,
+            reason,
+        } => tell(run, world, step, listed, &notices, reason),
         Resolution::Nobody(nobody) => {
             run.so_far = match nobody {
                 Nobody::OutsideArea => SessionDisposition::OutsideArea,
@@ -196,14 +217,22 @@ fn ask(run: &mut Run, world: &World<'_>, step: &Whom, phase: Phase) {
 }
 
 fn play_question(run: &mut Run, world: &World<'_>) {
-    let State::FindingTargets(finding) = &run.state else { return };
+    let State::FindingTargets(finding) = &run.state else {
+        return;
+    };
     let words = catalogue(run, world);
     let mut pieces = vec![AFTER_ENTRY];
     let keys: &[&str] = match &finding.phase {
         Phase::State(states) => {
             pieces.extend(run.pieces(world, "state_choose"));
             for (at, &state) in (1..).zip(states) {
-                let slots = |slot: &str| if slot == "n" { words.number(at) } else { words.state(state) };
+                let slots = |slot: &str| {
+                    if slot == "n" {
+                        words.number(at)
+                    } else {
+                        words.state(state)
+                    }
+                };
                 pieces.extend(run.pieces_with(world, "state_option", &slots));
             }
             &["state_choose"]
@@ -227,8 +256,13 @@ fn play_question(run: &mut Run, world: &World<'_>) {
 }
 
 fn on_choice(run: &mut Run, world: &World<'_>, step: &Whom, digit: char) {
-    let State::FindingTargets(finding) = &mut run.state else { return };
-    let number = digit.to_digit(10).map_or(0, |number| number as usize).wrapping_sub(1);
+    let State::FindingTargets(finding) = &mut run.state else {
+        return;
+    };
+    let number = digit
+        .to_digit(10)
+        .map_or(0, |number| number as usize)
+        .wrapping_sub(1);
     let chosen = match &finding.phase {
         Phase::State(states) => states.get(number).map(|&state| {
             finding.asked.state = Some(state);
@@ -262,7 +296,9 @@ fn on_choice(run: &mut Run, world: &World<'_>, step: &Whom, digit: char) {
 /// No key, or one that means nothing: the question again, then the likeliest answer or the campaign's policy.
 fn on_no_choice(run: &mut Run, world: &World<'_>, step: &Whom) {
     run.cancel_timer(TimerName::Input);
-    let State::FindingTargets(finding) = &mut run.state else { return };
+    let State::FindingTargets(finding) = &mut run.state else {
+        return;
+    };
     finding.repeats += 1;
     let repeats = finding.repeats;
     if repeats <= REPEATS {
@@ -291,7 +327,9 @@ fn tell(
         Listed::Target(id) => Some(id.clone()),
         Listed::Vacant { .. } => None,
     });
-    run.note(EventKind::TargetsChosen { targets: targets.collect() });
+    run.note(EventKind::TargetsChosen {
+        targets: targets.collect(),
+    });
     run.listed = listed;
     let words = catalogue(run, world);
     let mut keys = Vec::new();
@@ -314,7 +352,13 @@ fn notice_pieces(
     words: &Catalogue,
     notice: &Notice,
 ) -> (&'static str, Vec<Piece>) {
-    let name = |id| world.directory.target(id).map(|target| speech::titled(words, target)).unwrap_or_default();
+    let name = |id| {
+        world
+            .directory
+            .target(id)
+            .map(|target| speech::titled(words, target))
+            .unwrap_or_default()
+    };
     match notice {
         Notice::StateOnly(state) => {
             let key = "zip_unknown_state_only";

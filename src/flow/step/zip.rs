@@ -69,7 +69,9 @@ fn ask(run: &mut Run, world: &World<'_>, step: &ZipEntry, before: &[&str]) {
 }
 
 fn on_digit(run: &mut Run, world: &World<'_>, step: &ZipEntry, digit: char) {
-    let State::EnteringZip(entry) = &mut run.state else { return };
+    let State::EnteringZip(entry) = &mut run.state else {
+        return;
+    };
     match digit {
         '0'..='9' => {
             entry.digits.push(digit);
@@ -114,7 +116,9 @@ fn on_zip(run: &mut Run, world: &World<'_>, step: &ZipEntry, zip: Zip) {
 
 fn on_no_input(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
     run.tries.no_input += 1;
-    run.note(EventKind::NoInput { attempt: run.tries.no_input });
+    run.note(EventKind::NoInput {
+        attempt: run.tries.no_input,
+    });
     if run.tries.no_input > step.no_input_retries {
         run.so_far = SessionDisposition::NoInputExhausted;
         return run.enter(world, &step.exhausted);
@@ -124,7 +128,9 @@ fn on_no_input(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
 
 fn on_invalid(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
     run.tries.invalid += 1;
-    run.note(EventKind::InvalidInput { attempt: run.tries.invalid });
+    run.note(EventKind::InvalidInput {
+        attempt: run.tries.invalid,
+    });
     if let State::EnteringZip(entry) = &mut run.state {
         entry.digits.clear();
     }

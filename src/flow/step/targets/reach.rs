@@ -9,9 +9,15 @@ use crate::units::Zip;
 #[derive(Debug, PartialEq)]
 pub(super) enum Reach<'a> {
     /// An office is open; `closed` is the Washington office where that one is not, with its next opening.
-    Open { office: &'a Office, closed: Option<(&'a Office, Option<Timestamp>)> },
+    Open {
+        office: &'a Office,
+        closed: Option<(&'a Office, Option<Timestamp>)>,
+    },
     /// None is open; the one that opens first.
-    Closed { office: &'a Office, opens: Option<Timestamp> },
+    Closed {
+        office: &'a Office,
+        opens: Option<Timestamp>,
+    },
     NoNumber,
 }
 
@@ -23,7 +29,11 @@ pub(super) fn reach<'a>(
     zip: Option<Zip>,
     at: Timestamp,
 ) -> Reach<'a> {
-    let mut offices: Vec<&Office> = target.offices.iter().filter(|office| office.phone.is_some()).collect();
+    let mut offices: Vec<&Office> = target
+        .offices
+        .iter()
+        .filter(|office| office.phone.is_some())
+        .collect();
     let place = zip.and_then(|zip| directory.point(zip));
     let distance = |office: &Office| match (place, office.point) {
         (Some(place), Some(point)) => place.kilometres_to(point),
@@ -31,14 +41,21 @@ pub(super) fn reach<'a>(
     };
     offices.sort_by(|a, b| {
         let district = |office: &Office| office.kind == OfficeKind::District;
-        district(a).cmp(&district(b)).then(distance(a).total_cmp(&distance(b)))
+        district(a)
+            .cmp(&district(b))
+            .then(distance(a).total_cmp(&distance(b)))
     });
     let state = |office: &Office| directory.open_state_before_closing(office, at, PRE_CLOSE_MARGIN);
     let mut first_closed = None;
     let mut soonest: Option<(&Office, Option<Timestamp>)> = None;
     for &office in &offices {
         match state(office) {
-            OpenState::Open { .. } => return Reach::Open { office, closed: first_closed },
+            OpenState::Open { .. } => {
+                return Reach::Open {
+                    office,
+                    closed: first_closed,
+                };
+            }
             OpenState::Closed { opens } => {
                 if office.kind == OfficeKind::Capitol {
                     first_closed = Some((office, opens));
