@@ -1,5 +1,7 @@
 //! The commands of the `trunkline` program, one file each. Nothing else may use this room: it may use all others.
 
+pub mod backup;
+pub mod call;
 pub mod check;
 pub mod demo;
 pub mod directory;
@@ -18,6 +20,11 @@ pub enum Command {
     Check(check::Args),
     Lookup(lookup::Args),
     Directory(directory::Args),
+    Call(call::CallArgs),
+    /// Write the whole state to a file
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the state
+    Restore(backup::RestoreArgs),
     /// Tell how the running switch is
     Status(status::Args),
 }
@@ -31,6 +38,9 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Lookup(args) => lookup::run(args),
             Self::Directory(args) => directory::run(args),
+            Self::Call(args) => call::run(&args),
+            Self::Backup(args) => backup::run_backup(&args),
+            Self::Restore(args) => backup::run_restore(&args),
             Self::Status(args) => status::run(&args),
         }
     }
