@@ -97,7 +97,10 @@ impl Leg {
 
     /// A leg whose offer was written before its session existed.
     pub fn dialled(session: SessionId, setup: LegSetup, local: Local) -> Self {
-        Self { local, ..Self::new(session, setup) }
+        Self {
+            local,
+            ..Self::new(session, setup)
+        }
     }
 
     /// Reads the peer's offer and writes our answer, which is kept in `answer`. Without an offer ours goes there.
@@ -141,7 +144,10 @@ impl Leg {
 
     /// The leg as it is when it ends, to be kept until its totals are in.
     pub fn ended_copy(&self) -> Self {
-        Self { state: LegState::Ended, ..self.clone() }
+        Self {
+            state: LegState::Ended,
+            ..self.clone()
+        }
     }
 
     pub fn is_up(&self) -> bool {

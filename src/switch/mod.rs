@@ -1,5 +1,5 @@
 //! See ARCHITECTURE.md.
 
+pub mod engine;
 pub mod media_driver;
 pub mod port_pool;
-pub mod engine;
