@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::directory::Place;
 use crate::directory::{
     Confidence, Directory, DistrictShare, HoursBasis, Located, Office, OpenState, Rule, Target, ZipKind,
     facts,
 };
 use crate::units::{State, Zip};
 
-/// Who a ZIP code reaches, at which offices, open or closed and until when. Needs no configuration: it reads the
+/// Who a ZIP code reaches, at which offices, open or closed and until when. Without a configuration it reads the
 /// directory built into the program.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,12 +25,14 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// # Errors
-/// When the built-in directory is broken or standard output cannot be written.
+/// When the directory cannot be read or standard output not be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let directory = Directory::bundled()?;
+    let directory = args.place.directory()?;
     let at = args.at.unwrap_or_else(Timestamp::now);
     let answer = match args.json {
         true => json(&directory, args.zip, at)?,

@@ -286,7 +286,10 @@ fn starts_with_day(tokens: &[Token]) -> bool {
     matches!(tokens.first(), Some(Token::Day(_) | Token::WorkingDays))
 }
 
-fn take_times(mut tokens: &[Token]) -> Option<(Vec<(u16, u16)>, &[Token])> {
+/// Opening and closing in minutes after midnight, and the tokens after them.
+type Times<'a> = (Vec<(u16, u16)>, &'a [Token]);
+
+fn take_times(mut tokens: &[Token]) -> Option<Times<'_>> {
     let mut times = Vec::new();
     loop {
         match tokens {
