@@ -9,6 +9,7 @@ pub mod port_pool;
 pub mod prompt_library;
 mod run;
 mod setup;
+pub mod simulator;
 mod sip_socket;
 mod trunk_address;
 

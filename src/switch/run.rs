@@ -408,6 +408,7 @@ impl Running {
                 Output::NeedStreams(count) => self.make_streams(count),
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log_trunk(&status),
+                Output::Said { .. } => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;

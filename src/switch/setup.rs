@@ -208,6 +208,7 @@ pub(super) fn settings(
         caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
         zip_detail: ZipDetail::default(),
         stock: STOCK,
+        tell_speech: false,
     })
 }
 
