@@ -1,1 +1,2 @@
 //! The commands of the `trunkline` program, one file each. Nothing else may use this room: it may use all others.
+pub mod prompt;
