@@ -20,10 +20,16 @@ use sha2::Sha256;
 use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::units::{CallId, CampaignId, Language, OfficeId, PhoneNumber, State, TargetId, TrunkName, Zip};
 
-/// A moment as microseconds since 1970, UTC.
+/// A moment as microseconds since 1970, UTC. JSON has it as RFC 3339 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "jiff::Timestamp", into = "jiff::Timestamp")]
 pub struct UtcMicros(pub i64);
+
+impl From<UtcMicros> for jiff::Timestamp {
+    fn from(at: UtcMicros) -> Self {
+        at.timestamp()
+    }
+}
 
 impl From<jiff::Timestamp> for UtcMicros {
     fn from(at: jiff::Timestamp) -> Self {
@@ -240,45 +246,71 @@ pub fn kept_sip_call_id(text: &str, caller: Option<&PhoneNumber>) -> String {
 #[serde(transparent)]
 pub struct LegNumber(pub u16);
 
-/// Who began a call or a leg, seen from here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    Inbound,
-    Outbound,
+/// Text that was not one of the codes of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a known code here")]
+pub struct UnknownCode(String);
+
+macro_rules! coded {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownCode;
+            fn from_str(text: &str) -> Result<Self, UnknownCode> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(UnknownCode(text.to_owned())),
+                }
+            }
+        }
+    };
 }
 
-/// Who ended a call or a leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndedBy {
-    Caller,
-    Office,
-    /// The carrier: a final response or a failure that neither person caused.
-    Trunk,
-    /// This server: a limit, the end of the flow, a drain.
-    Server,
+coded! {
+    /// Who began a call or a leg, seen from here.
+    Direction { Inbound "inbound", Outbound "outbound", }
 }
 
-/// What tells that a disposition is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvidenceSource {
-    Signal,
-    Media,
-    Caller,
-    Operator,
+coded! {
+    /// Who ended a call or a leg.
+    EndedBy {
+        Caller "caller",
+        Office "office",
+        /// The carrier: a final response or a failure that neither person caused.
+        Trunk "trunk",
+        /// This server: a limit, the end of the flow, a drain.
+        Server "server",
+    }
 }
 
-/// Why this number was dialled for a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Choice {
-    Main,
-    Failover,
-    AfterHours,
-    /// A plain route, no target.
-    Route,
+coded! {
+    /// What tells that a disposition is right.
+    EvidenceSource { Signal "signal", Media "media", Caller "caller", Operator "operator", }
+}
+
+coded! {
+    /// Why this number was dialled for a target.
+    Choice {
+        Main "main",
+        Failover "failover",
+        AfterHours "after_hours",
+        /// A plain route, no target.
+        Route "route",
+    }
 }
 
 /// Who is on a leg. Only an office's number is kept.
@@ -776,9 +808,26 @@ mod tests {
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"at":5,"leg":1,"kind":"dial_failed","disposition":"busy","sip_status":486}"#
+            r#"{"at":"1970-01-01T00:00:00.000005Z","leg":1,"kind":"dial_failed","disposition":"busy","sip_status":486}"#
         );
         assert_eq!(serde_json::from_str::<CallEvent>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn codes_read_back_and_are_what_serde_writes() {
+        fn holds<T: Copy + Serialize + FromStr + PartialEq + fmt::Debug>(
+            all: &[T],
+            text: fn(T) -> &'static str,
+        ) {
+            for &code in all {
+                assert_eq!(text(code).parse::<T>().ok(), Some(code));
+                assert_eq!(serde_json::to_value(code).unwrap(), text(code));
+            }
+        }
+        holds(Direction::ALL, Direction::as_str);
+        holds(EndedBy::ALL, EndedBy::as_str);
+        holds(EvidenceSource::ALL, EvidenceSource::as_str);
+        holds(Choice::ALL, Choice::as_str);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use media::audio_file::{self, Level};
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::flow::catalogue::Catalogue;
 use crate::switch::prompt_library::{ENDINGS, PromptLibrary, Source, is_id};
 use crate::units::Language;
@@ -21,8 +22,11 @@ const KEPT_RATE: u32 = 16_000;
 #[derive(Debug, Args)]
 pub struct PromptArgs {
     /// Directory of your own recordings: LANGUAGE/KEY.wav; they go before the built-in ones
-    #[arg(long, global = true, default_value = "data/prompts")]
-    pub directory: PathBuf,
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "config")]
+    pub directory: Option<PathBuf>,
+    /// The configuration file that names the directory; data/prompts without either
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     #[command(subcommand)]
     command: PromptCommand,
 }
@@ -57,12 +61,24 @@ enum PromptCommand {
     },
 }
 
+impl PromptArgs {
+    /// # Errors
+    /// The configuration cannot be read, or names no directory.
+    fn directory(&self) -> anyhow::Result<PathBuf> {
+        let Some(file) = &self.config else {
+            return Ok(self.directory.clone().unwrap_or_else(|| PathBuf::from("data/prompts")));
+        };
+        let config = Config::load(file)?;
+        config.prompts.directory.with_context(|| format!("{}: [prompts] directory is not set", file.display()))
+    }
+}
+
 /// Runs the command; exit code 1 when something is missing or broken.
-pub fn run(arguments: PromptArgs) -> anyhow::Result<ExitCode> {
-    match arguments.command {
-        PromptCommand::List { json, all, language } => list(&arguments.directory, json, all, language),
-        PromptCommand::Add { key, file, language } => add(&arguments.directory, &key, &file, language),
-        PromptCommand::Render { arguments } => render(&arguments),
+pub fn run(arguments: &PromptArgs) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        PromptCommand::List { json, all, language } => list(&arguments.directory()?, *json, *all, *language),
+        PromptCommand::Add { key, file, language } => add(&arguments.directory()?, key, file, *language),
+        PromptCommand::Render { arguments } => render(arguments),
     }
 }
 

@@ -173,13 +173,13 @@ impl Directory {
             name,
             city: row.city,
             state: row.state,
+            point: row.point.or_else(|| self.zip_entry(row.zip?)?.point),
             zip: row.zip,
             phone: row.phone,
             timezone,
             hours,
             hours_basis,
             by_appointment,
-            point: row.point,
         }
     }
 

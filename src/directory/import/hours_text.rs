@@ -26,7 +26,10 @@ pub fn read(text: &str, default: &WeeklyHours, zone: Option<&str>) -> Reading {
     let Some(tokens) = tokens(&text, zone) else {
         return fallback(HoursBasis::Unclear);
     };
-    if tokens.is_empty() {
+    if tokens
+        .iter()
+        .all(|token| matches!(token, Token::Appointment | Token::Also))
+    {
         return fallback(HoursBasis::Default);
     }
     match spans(&tokens, default).and_then(|spans| WeeklyHours::new(spans).ok()) {
@@ -283,7 +286,10 @@ fn starts_with_day(tokens: &[Token]) -> bool {
     matches!(tokens.first(), Some(Token::Day(_) | Token::WorkingDays))
 }
 
-fn take_times(mut tokens: &[Token]) -> Option<(Vec<(u16, u16)>, &[Token])> {
+/// Opening and closing in minutes after midnight, and the tokens after them.
+type Times<'a> = (Vec<(u16, u16)>, &'a [Token]);
+
+fn take_times(mut tokens: &[Token]) -> Option<Times<'_>> {
     let mut times = Vec::new();
     loop {
         match tokens {
@@ -314,4 +320,99 @@ fn minutes(opens: Clock, closes: Clock) -> Option<(u16, u16)> {
         }
     };
     (opens_minute < closes_minute).then_some((opens_minute, closes_minute))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours_of(text: &str) -> Reading {
+        read(text, &WeeklyHours::district_default(), Some("America/Chicago"))
+    }
+
+    #[test]
+    fn common_spellings_have_one_weekly_meaning() {
+        for (text, hours) in [
+            ("Monday through Friday, 9 a.m. to 5 p.m.", "mon-fri 09:00-17:00"),
+            ("8:30am - 5:30pm (M-F)", "mon-fri 08:30-17:30"),
+            ("M-F 8:30am-430pm", "mon-fri 08:30-16:30"),
+            ("Mon–Fri, 9am–5pm", "mon-fri 09:00-17:00"),
+            ("Monday-Friday; 8:00am – 5:00pm CT", "mon-fri 08:00-17:00"),
+            (
+                "M,W,F 9AM-5PM",
+                "mon 09:00-17:00; wed 09:00-17:00; fri 09:00-17:00",
+            ),
+            ("T, Th 9:30am-4:30pm", "tue 09:30-16:30; thu 09:30-16:30"),
+            (
+                "Tuesday 10:00AM-12:00PM and Thursday 2:00PM-4:00PM",
+                "tue 10:00-12:00; thu 14:00-16:00",
+            ),
+            ("9AM-1PM and 2:30PM-5PM", "mon-fri 09:00-13:00 14:30-17:00"),
+            (
+                "Only open Tuesdays and Thursdays",
+                "tue 09:00-17:00; thu 09:00-17:00",
+            ),
+            ("8:30 - 5pm", "mon-fri 08:30-17:00"),
+            ("12-4pm, weekdays", "mon-fri 12:00-16:00"),
+        ] {
+            let reading = hours_of(text);
+            assert_eq!(
+                (reading.hours.to_string().as_str(), reading.basis),
+                (hours, HoursBasis::Stated),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn days_by_appointment_only_are_left_closed() {
+        let reading = hours_of("Monday-Wednesday 9:00AM-5:00PM, Thursday and Friday by appointment only");
+        assert_eq!(reading.hours.to_string(), "mon-wed 09:00-17:00");
+        assert!(reading.by_appointment);
+    }
+
+    #[test]
+    fn asking_for_an_appointment_says_nothing_about_the_telephone() {
+        for text in [
+            "By appointment only.",
+            "Call to schedule appointment",
+            "Open by appointment only",
+        ] {
+            let reading = hours_of(text);
+            assert_eq!(
+                (reading.basis, reading.by_appointment),
+                (HoursBasis::Default, true),
+                "{text}"
+            );
+            assert_eq!(reading.hours, WeeklyHours::district_default());
+        }
+    }
+
+    #[test]
+    fn texts_without_one_weekly_meaning_are_flagged() {
+        for text in [
+            "2nd and 4th Mondays 10:00AM–4:00PM",
+            "First Friday of every month 9:00AM - 1:00PM",
+            "9am-5pm ET", // the office is in Chicago's zone
+            "9-5",        // of which half of the day?
+            "Mon-Fri 9am",
+            "5pm-9am",
+            "Fri-Mon 9am-5pm",
+            "13:00-17:00 in summer",
+            "Mon-Fri 9am-5pm, Fri 9am-1pm", // which on Friday?
+            "call 555-0100",
+            "9:7am-5pm",
+            "９am-5pm",
+        ] {
+            assert_eq!(hours_of(text).basis, HoursBasis::Unclear, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_panic_and_into_valid_hours(text in "([0-9]{1,4}|[:,;&/ .()-]|am|pm|mon|tue|th|fri|to|and|by appointment only|[a-zé–])*") {
+            let reading = hours_of(&text);
+            proptest::prop_assert_eq!(reading.hours.to_string().parse(), Ok(reading.hours));
+        }
+    }
 }

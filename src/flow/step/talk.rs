@@ -12,6 +12,8 @@ const TWICE_WITHIN: Duration = Duration::from_millis(1200);
 pub(in crate::flow) struct Keys {
     star: bool,
     hash: bool,
+    /// Since the last `*`, keys reach the office only from here, in the order in which they were pressed.
+    held: bool,
 }
 
 /// What the caller wants.
@@ -23,33 +25,30 @@ pub(in crate::flow) enum Wish {
 }
 
 impl Keys {
-    /// Takes a key. While a `*` waits for its second press, keys after it are withheld too, so that the office
-    /// gets them in the order in which they were pressed.
     pub(in crate::flow) fn on_digit(&mut self, run: &mut Run, digit: char, talking: bool) -> Wish {
+        if (digit == '*' && self.star) || (digit == '#' && self.hash) {
+            *self = Self::default();
+            run.cancel_timer(TimerName::Star);
+            return if digit == '*' {
+                Wish::NextOffice
+            } else {
+                Wish::EndCall
+            };
+        }
+        self.release_star(run, talking);
         match digit {
-            '*' if self.star => {
-                *self = Self::default();
-                run.cancel_timer(TimerName::Star);
-                return Wish::NextOffice;
-            }
-            '#' if self.hash => {
-                *self = Self::default();
-                run.cancel_timer(TimerName::Star);
-                return Wish::EndCall;
-            }
             '*' => {
-                self.hash = false;
                 self.star = true;
-                run.act(Action::WithholdAll(true));
-                run.set_timer(TimerName::Star, TWICE_WITHIN);
-            }
-            digit => {
-                self.release_star(run, talking, Some(digit));
-                self.hash = digit == '#';
-                if self.hash {
-                    run.set_timer(TimerName::Star, TWICE_WITHIN);
+                if !std::mem::replace(&mut self.held, true) {
+                    run.act(Action::WithholdAll(true));
                 }
             }
+            digit if self.held && talking => run.act(Action::SendDigit(digit)),
+            _ => {}
+        }
+        self.hash = digit == '#';
+        if self.held || self.hash {
+            run.set_timer(TimerName::Star, TWICE_WITHIN);
         }
         Wish::Nothing
     }
@@ -57,19 +56,15 @@ impl Keys {
     /// No second press came: a single `*` is the office's.
     pub(in crate::flow) fn on_timer(&mut self, run: &mut Run, talking: bool) {
         self.hash = false;
-        self.release_star(run, talking, None);
+        self.release_star(run, talking);
+        if std::mem::take(&mut self.held) {
+            run.act(Action::WithholdAll(false));
+        }
     }
 
-    fn release_star(&mut self, run: &mut Run, talking: bool, after: Option<char>) {
-        if !std::mem::take(&mut self.star) {
-            return;
+    fn release_star(&mut self, run: &mut Run, talking: bool) {
+        if std::mem::take(&mut self.star) && talking {
+            run.act(Action::SendDigit('*'));
         }
-        run.cancel_timer(TimerName::Star);
-        if talking {
-            for digit in ['*'].into_iter().chain(after) {
-                run.act(Action::SendDigit(digit));
-            }
-        }
-        run.act(Action::WithholdAll(false));
     }
 }
