@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod directory;
 pub mod lookup;
+pub mod prompt;
 pub mod serve;
 pub mod status;
 
@@ -21,6 +22,7 @@ pub enum Command {
     Lookup(lookup::Args),
     Directory(directory::Args),
     Call(call::CallArgs),
+    Prompt(prompt::PromptArgs),
     /// Write the whole state to a file
     Backup(backup::BackupArgs),
     /// Put a backup in the place of the state
@@ -39,6 +41,7 @@ impl Command {
             Self::Lookup(args) => lookup::run(args),
             Self::Directory(args) => directory::run(args),
             Self::Call(args) => call::run(&args),
+            Self::Prompt(args) => prompt::run(&args),
             Self::Backup(args) => backup::run_backup(&args),
             Self::Restore(args) => backup::run_restore(&args),
             Self::Status(args) => status::run(&args),
