@@ -75,10 +75,7 @@ impl Worker {
             tick,
             sockets: Sockets::default(),
             pending: VecDeque::new(),
-            outbox: Outbox {
-                events,
-                backlog: VecDeque::new(),
-            },
+            outbox: Outbox::new(events),
             counters,
         })
     }
