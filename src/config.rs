@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::{NumberFormat, Pattern};
+use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
 
 /// Why a configuration cannot be used: every problem that was found, each on a line of its own.
@@ -278,22 +279,6 @@ impl TryFrom<String> for PortRange {
     }
 }
 
-/// `[store]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// `sqlite:PATH`
-    pub url: String,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            url: "sqlite:data/trunkline.db".to_owned(),
-        }
-    }
-}
-
 /// `[web]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -318,6 +303,13 @@ pub struct PromptsConfig {
     pub directory: Option<PathBuf>,
     /// Languages offered, the first being the one spoken until the caller chooses.
     pub languages: Option<Vec<Language>>,
+}
+
+impl WebConfig {
+    /// Where to listen; none when nothing is to be served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 impl PromptsConfig {
@@ -443,9 +435,7 @@ impl Config {
         {
             *path = folder.join(&*path);
         }
-        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
-            self.store.url = format!("sqlite:{}", folder.join(path).display());
-        }
+        self.store.url = StoreUrl::sqlite(folder.join(self.store.url.path()));
         for trunk in &mut self.trunks {
             if let Some(Secret::File { file }) = &mut trunk.password {
                 *file = folder.join(&*file);
@@ -463,12 +453,6 @@ impl Config {
             problems.push(format!(
                 "[media] tick_milliseconds: {} is not 1 to 5",
                 self.media.tick_milliseconds
-            ));
-        }
-        if !self.store.url.starts_with("sqlite:") {
-            problems.push(format!(
-                "[store] url: {:?} must begin with \"sqlite:\"",
-                self.store.url
             ));
         }
         if !self.web.listen.is_empty() && self.web.listen.parse::<SocketAddr>().is_err() {

@@ -97,18 +97,23 @@ impl Leg {
 
     /// A leg whose offer was written before its session existed.
     pub fn dialled(session: SessionId, setup: LegSetup, local: Local) -> Self {
-        Self { local, ..Self::new(session, setup) }
+        Self {
+            local,
+            ..Self::new(session, setup)
+        }
     }
 
     /// Reads the peer's offer and writes our answer, which is kept in `answer`. Without an offer ours goes there.
     pub fn take_offer(&mut self, offer: Option<&[u8]>) -> Result<(), SdpError> {
         let body = match offer {
             Some(bytes) => {
-                let (agreed, body) = self.local.answer(&Session::parse(bytes)?, Direction::SendRecv)?;
+                let (agreed, body) = self
+                    .local
+                    .answer(&Session::parse(bytes)?, Direction::SendReceive)?;
                 self.agreed = Some(agreed);
                 body
             }
-            None => self.local.offer(Direction::SendRecv),
+            None => self.local.offer(Direction::SendReceive),
         };
         self.answer = Some(body);
         Ok(())
@@ -141,7 +146,10 @@ impl Leg {
 
     /// The leg as it is when it ends, to be kept until its totals are in.
     pub fn ended_copy(&self) -> Self {
-        Self { state: LegState::Ended, ..self.clone() }
+        Self {
+            state: LegState::Ended,
+            ..self.clone()
+        }
     }
 
     pub fn is_up(&self) -> bool {

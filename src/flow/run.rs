@@ -3,7 +3,7 @@
 //! A [`Run`] takes [`Event`]s and leaves [`Action`]s, which call control carries out in order. It holds what is true
 //! of the call at this moment: the step, its state, keys typed ahead, the ZIP code, the targets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -138,26 +138,16 @@ pub struct World<'a> {
     pub now: Instant,
     pub wall: Timestamp,
     pub directory: &'a Directory,
-    pub catalogues: &'a Catalogues,
+    pub catalogues: Catalogues,
 }
 
-/// The words of every language, with the one that stands in for missing ones.
-#[derive(Debug, Clone)]
-pub struct Catalogues {
-    by_language: BTreeMap<Language, Arc<Catalogue>>,
-    fallback: Arc<Catalogue>,
-}
+/// The words of every language.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Catalogues;
 
 impl Catalogues {
-    pub fn new(fallback: Arc<Catalogue>, by_language: BTreeMap<Language, Arc<Catalogue>>) -> Self {
-        Self {
-            by_language,
-            fallback,
-        }
-    }
-
-    pub fn of(&self, language: Language) -> &Catalogue {
-        self.by_language.get(&language).unwrap_or(&self.fallback)
+    pub fn of(self, language: Language) -> &'static Catalogue {
+        Catalogue::bundled(language)
     }
 }
 

@@ -11,6 +11,8 @@ const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
 /// A relayed sender whose sequence numbers jump by more than this is taken up anew.
 const SEQUENCE_STEP: i16 = 1000;
 
+/// A late packet lies behind the newest one by at most as many ticks as that many packets of 60 ms hold.
+const LATEST: i64 = SEQUENCE_STEP as i64 * 480;
 /// Our own feed was silent when its next timestamp lies further back than this.
 const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
 
@@ -107,9 +109,10 @@ impl Outgoing {
     }
 
     /// Lets time pass in our own feed without a packet for it; the next packet carries the marker.
-    pub fn skip(&mut self, now: Instant, ticks: u32) {
-        let next = self.own_timestamp(now).wrapping_add(ticks);
-        self.feed = Feed::Own { next, marker: true };
+    pub fn skip(&mut self, ticks: u32) {
+        if let Feed::Own { next, marker } = &mut self.feed {
+            (*next, *marker) = (next.wrapping_add(ticks), true);
+        }
     }
 
     /// Numbers our own next packet of audio.
@@ -128,9 +131,11 @@ impl Outgoing {
     }
 
     /// A frame of our own telephone event has passed; audio after it starts with the marker.
-    pub fn pass_event_frame(&mut self, now: Instant) {
-        self.skip(now, FRAME_TICKS as u32);
-        self.end = self.own_timestamp(now);
+    pub fn pass_event_frame(&mut self) {
+        self.skip(FRAME_TICKS as u32);
+        if let Feed::Own { next, .. } = self.feed {
+            self.end = later_timestamp(self.end, next);
+        }
     }
 
     /// Numbers a relayed packet. None for one from before the sender was taken up.
@@ -215,9 +220,12 @@ impl Anchor {
             end,
         ));
         let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
-        header.ssrc == self.ssrc
-            && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance)
-            && (spoken - elapsed).abs() <= CLOCK_STEP
+        // A late packet lies behind the newest one, however late it is; the newest one moves with the clock.
+        let in_time = match distance {
+            ..=0 => (-LATEST..=CLOCK_STEP).contains(&spoken),
+            _ => (spoken - elapsed).abs() <= CLOCK_STEP,
+        };
+        header.ssrc == self.ssrc && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance) && in_time
     }
 
     fn advance(&mut self, now: Instant, incoming: &Incoming) {
@@ -236,4 +244,187 @@ fn milliseconds_since(now: Instant, before: Instant) -> i64 {
     now.saturating_duration_since(before)
         .min(Duration::from_secs(1 << 30))
         .as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Start = Start {
+        ssrc: 5,
+        sequence: 65_530,
+        timestamp: 0xffff_ff00,
+    };
+
+    fn incoming(sequence: u16, timestamp: u32, ssrc: u32) -> Incoming {
+        let header = Header {
+            marker: false,
+            payload_type: 0,
+            sequence,
+            timestamp,
+            ssrc,
+        };
+        Incoming { header, ticks: 160 }
+    }
+
+    fn frames(count: u32) -> Duration {
+        Duration::from_millis(20) * count
+    }
+
+    #[test]
+    fn prompt_relay_prompt_is_one_continuous_source() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let mut sent = Vec::new();
+        for frame in 0..10 {
+            sent.push(outgoing.own_audio(start + frames(frame), 0, 160));
+        }
+        for frame in 10..20 {
+            let packet = incoming(40_000 + frame as u16, 777 + frame * 160, 99);
+            sent.push(outgoing.relay(start + frames(frame), &packet, 0).unwrap());
+        }
+        for frame in 20..30 {
+            sent.push(outgoing.own_audio(start + frames(frame), 0, 160));
+        }
+        for (index, header) in sent.iter().enumerate() {
+            assert_eq!(header.ssrc, START.ssrc);
+            assert_eq!(header.sequence, START.sequence.wrapping_add(index as u16));
+            assert_eq!(header.timestamp, START.timestamp.wrapping_add(index as u32 * 160));
+            assert_eq!(header.marker, [0, 10, 20].contains(&index), "packet {index}");
+        }
+    }
+
+    #[test]
+    fn silence_between_prompts_moves_the_timestamp_and_not_the_sequence() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let first = outgoing.own_audio(start, 0, 160);
+        let second = outgoing.own_audio(start + Duration::from_secs(3), 0, 160);
+        assert_eq!(second.sequence, first.sequence.wrapping_add(1));
+        assert_eq!(second.timestamp.wrapping_sub(first.timestamp), 24_000);
+        assert!(second.marker);
+    }
+
+    #[test]
+    fn a_sender_that_restarts_or_jumps_is_taken_up_where_we_are() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let strange = [
+            incoming(1, 1000, 1),
+            incoming(2, 1160, 1),
+            incoming(30_000, 1320, 1),        // sequence jump
+            incoming(30_001, 0x8000_0000, 1), // timestamp jump of 2^31
+            incoming(30_002, 0x8000_00a0, 2), // new SSRC
+        ];
+        let mut before: Option<Header> = None;
+        for (frame, packet) in strange.iter().enumerate() {
+            let header = outgoing.relay(start + frames(frame as u32), packet, 0).unwrap();
+            if let Some(before) = before {
+                assert_eq!(header.sequence, before.sequence.wrapping_add(1));
+                assert_eq!(header.timestamp.wrapping_sub(before.timestamp), 160);
+            }
+            assert_eq!(header.marker, frame != 1, "packet {frame}");
+            before = Some(header);
+        }
+    }
+
+    #[test]
+    fn packets_from_before_a_sender_was_taken_up_are_too_late() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        outgoing.own_audio(start, 0, 160);
+        assert!(outgoing.relay(start, &incoming(10, 1600, 1), 0).is_some());
+        assert!(outgoing.relay(start, &incoming(9, 1440, 1), 0).is_none());
+        assert!(outgoing.relay(start, &incoming(11, 1760, 1), 0).is_some());
+    }
+
+    #[test]
+    fn withheld_packets_leave_no_hole() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let mut sequences = Vec::new();
+        for frame in 0..30u16 {
+            let now = start + frames(u32::from(frame));
+            let packet = incoming(frame, u32::from(frame) * 160, 1);
+            if (10..20).contains(&frame) {
+                outgoing.withhold(now, &packet);
+            } else {
+                sequences.push(outgoing.relay(now, &packet, 0).unwrap().sequence);
+            }
+        }
+        assert!(
+            sequences
+                .windows(2)
+                .all(|pair| pair[1] == pair[0].wrapping_add(1)),
+            "{sequences:?}"
+        );
+    }
+
+    #[test]
+    fn an_event_keeps_its_timestamp_through_the_press() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        outgoing.relay(start, &incoming(1, 160, 1), 0);
+        let mut seen = Vec::new();
+        for frame in 1..8u32 {
+            let mut event = incoming(1 + frame as u16, 320, 1);
+            event.ticks = frame * 160;
+            seen.push(outgoing.relay(start + frames(frame), &event, 101).unwrap());
+        }
+        assert!(
+            seen.iter()
+                .all(|header| header.timestamp == seen[0].timestamp && !header.marker)
+        );
+        let audio = outgoing
+            .relay(start + frames(8), &incoming(9, 320 + 7 * 160, 1), 0)
+            .unwrap();
+        assert_eq!(audio.timestamp.wrapping_sub(seen[0].timestamp), 7 * 160);
+    }
+
+    proptest! {
+        /// Loss, doubling and reordering on the way in look the same on the way out: the same differences between
+        /// sequence numbers and between timestamps.
+        #[test]
+        fn relaying_keeps_every_difference(
+            first in any::<u16>(),
+            base in any::<u32>(),
+            order in prop::collection::vec(0..60u16, 1..200),
+        ) {
+            let start = Instant::now();
+            let mut outgoing = Outgoing::new(start, START);
+            let anchor = incoming(first, base, 1);
+            let out = outgoing.relay(start, &anchor, 0).unwrap();
+            for (position, offset) in order.iter().enumerate() {
+                // Arrival follows position, spread over the second that the packets span.
+                let now = start + Duration::from_millis(5) * position as u32;
+                let packet = incoming(first.wrapping_add(*offset), base.wrapping_add(u32::from(*offset) * 160), 1);
+                let header = outgoing.relay(now, &packet, 0).unwrap();
+                prop_assert_eq!(header.sequence.wrapping_sub(out.sequence), *offset);
+                prop_assert_eq!(header.timestamp.wrapping_sub(out.timestamp), u32::from(*offset) * 160);
+                prop_assert_eq!(header.ssrc, START.ssrc);
+            }
+        }
+
+        /// Whatever arrives, our own packets afterwards go on after everything sent.
+        #[test]
+        fn our_own_packets_always_follow(
+            packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0..3u32, 0..200u64), 0..50),
+        ) {
+            let start = Instant::now();
+            let mut outgoing = Outgoing::new(start, START);
+            let mut now = start;
+            let mut sent = vec![outgoing.own_audio(now, 0, 160)];
+            for (sequence, timestamp, ssrc, milliseconds) in packets {
+                now += Duration::from_millis(milliseconds);
+                sent.extend(outgoing.relay(now, &incoming(sequence, timestamp, ssrc), 0));
+            }
+            let own = outgoing.own_audio(now, 0, 160);
+            for header in sent {
+                prop_assert!(sequence_distance(own.sequence, header.sequence) > 0);
+                prop_assert!(timestamp_distance(own.timestamp, header.timestamp) >= 160);
+            }
+        }
+    }
 }

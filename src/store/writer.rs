@@ -407,3 +407,50 @@ impl<S: CallStore + ?Sized> Thread<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::record::{CallOpened, Direction, Route, UtcMicros};
+    use crate::store::{CallFilter, SqliteStore, StoreUrl};
+    use crate::units::CallId;
+
+    #[test]
+    fn full_database_keeps_records_waiting_until_it_may_grow() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let url = StoreUrl::sqlite(directory.path().join("trunkline.db"));
+        let store = Arc::new(SqliteStore::open(&url).unwrap());
+        // A limit on pages makes SQLite say "full" as a full disk would.
+        let limit = |pages: u32| {
+            let pragma = format!("PRAGMA max_page_count = {pages}");
+            store
+                .write(|writing| Ok(writing.query_row(&pragma, [], |_| Ok(()))?))
+                .unwrap();
+        };
+        limit(1); // SQLite raises it to the present size
+        let writer = Writer::start(store.clone(), WriterConfig::default()).unwrap();
+        writer.recorder().record((0..1000).map(opened).collect()).unwrap();
+        while writer.health().failures < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(writer.health().trouble.as_deref(), Some("the disk is full"));
+        limit(1_000_000);
+        writer.flush(Duration::from_secs(20)).unwrap();
+        let filter = CallFilter {
+            limit: Some(1000),
+            ..CallFilter::default()
+        };
+        assert_eq!(store.calls(&filter).unwrap().calls.len(), 1000);
+    }
+
+    fn opened(n: u64) -> RecordChange {
+        RecordChange::CallOpened(Box::new(CallOpened {
+            call: CallId::new(n, 0),
+            at: UtcMicros(0),
+            direction: Direction::Inbound,
+            route: Route::default(),
+            caller: None,
+            sip_call_id: None,
+        }))
+    }
+}

@@ -70,10 +70,10 @@ pub enum DriverCommand {
     Media(Command),
 }
 
-/// The ring of a thread has no room, or the thread ended: the command was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// The ring of a thread has no room, or the thread ended: the command was not taken and comes back.
+#[derive(Debug, thiserror::Error)]
 #[error("the media thread takes no more commands")]
-pub struct Full;
+pub struct Full(pub Box<DriverCommand>);
 
 /// Totals over all threads since the start.
 #[derive(Debug, Default)]
@@ -155,12 +155,21 @@ impl MediaDriver {
     /// # Errors
     /// `Full` when the ring has no room or there is no such thread.
     pub fn send(&self, thread: usize, command: DriverCommand) -> Result<(), Full> {
-        let thread = self.threads.get(thread).ok_or(Full)?;
+        let Some(thread) = self.threads.get(thread) else {
+            return Err(Full(Box::new(command)));
+        };
         let opens = matches!(command, DriverCommand::Open { .. });
         if opens {
             thread.shared.streams.fetch_add(1, Ordering::Relaxed);
         }
-        let sent = thread.commands.try_send(command).map_err(|_| Full);
+        let sent = thread
+            .commands
+            .try_send(command)
+            .map_err(|refused| match refused {
+                mpsc::TrySendError::Full(command) | mpsc::TrySendError::Disconnected(command) => {
+                    Full(Box::new(command))
+                }
+            });
         if sent.is_err() && opens {
             thread.shared.streams.fetch_sub(1, Ordering::Relaxed);
         }

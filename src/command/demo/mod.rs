@@ -1,8 +1,11 @@
 //! A whole hotline on loopback: simulated trunk, caller and offices around the real server.
 
 mod caller;
+pub mod checks;
 mod office;
 pub mod peer;
+pub mod stage;
+pub mod story;
 mod timeline;
 mod trunk;
 

@@ -116,7 +116,7 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &CallTargets, 
     }
 }
 
-fn catalogue<'a>(run: &Run, world: &World<'a>) -> &'a Catalogue {
+fn catalogue(run: &Run, world: &World<'_>) -> &'static Catalogue {
     world.catalogues.of(run.language)
 }
 

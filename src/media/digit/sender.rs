@@ -146,3 +146,68 @@ impl Sender {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the sender frame by frame and notes `(frame, packet)`.
+    fn run(digits: &Digits) -> Vec<(u32, EventPacket)> {
+        let mut sender = Sender::default();
+        assert_eq!(sender.push(digits), 0);
+        let frames = (0..1000)
+            .filter_map(|frame| Some((frame, sender.frame(frame * 160)?)))
+            .collect();
+        assert!(!sender.is_busy());
+        frames
+    }
+
+    fn keys(text: &str) -> Vec<Digit> {
+        text.chars().map(|key| Digit::try_from(key).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_press_starts_and_ends_with_three_packets_and_lasts_100_ms() {
+        let packets = run(&Digits::new(keys("5")));
+        let copies: Vec<u8> = packets.iter().map(|(_, packet)| packet.copies).collect();
+        assert_eq!(copies, [3, 1, 1, 1, 3]);
+        for (index, (frame, packet)) in packets.iter().enumerate() {
+            assert_eq!((*frame as usize, packet.timestamp), (index, 0));
+            assert_eq!(packet.payload.duration as usize, (index + 1) * 160);
+            assert_eq!((packet.marker, packet.payload.end), (index == 0, index == 4));
+        }
+    }
+
+    #[test]
+    fn presses_are_at_least_60_ms_apart() {
+        let packets = run(&Digits {
+            gap: Duration::ZERO,
+            on: Duration::ZERO,
+            ..Digits::new(keys("12#"))
+        });
+        let starts: Vec<u32> = packets
+            .iter()
+            .filter(|(_, packet)| packet.marker)
+            .map(|(_, packet)| packet.timestamp)
+            .collect();
+        assert_eq!(starts, [0, 8 * 160, 16 * 160]);
+        let events: Vec<u8> = packets.iter().map(|(_, packet)| packet.payload.event).collect();
+        assert_eq!(events, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 11, 11, 11, 11, 11]);
+    }
+
+    #[test]
+    fn the_longest_press_fits_its_duration_field() {
+        let packets = run(&Digits {
+            on: Duration::from_secs(60),
+            ..Digits::new(keys("0"))
+        });
+        assert_eq!(packets.last().unwrap().1.payload.duration, 64_000);
+    }
+
+    #[test]
+    fn presses_without_room_are_refused() {
+        let mut sender = Sender::default();
+        assert_eq!(sender.push(&Digits::new(keys(&"1".repeat(MAX_WAITING + 3)))), 3);
+        assert_eq!(sender.push(&Digits::new(keys("1"))), 1);
+    }
+}

@@ -278,3 +278,220 @@ fn packet_time(media: &Media) -> u16 {
         20
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOTH: [Law; 2] = [Law::Mu, Law::A];
+
+    fn local(laws: &[Law]) -> Local {
+        Local::new(1234, "192.0.2.10:20000".parse().unwrap(), laws)
+    }
+
+    fn remote(lines: &str) -> Session {
+        let text =
+            format!("v=0\r\no=- 9 9 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n{lines}");
+        Session::parse(text.as_bytes()).unwrap()
+    }
+
+    fn text(body: Vec<u8>) -> String {
+        String::from_utf8(body).unwrap()
+    }
+
+    fn answer(laws: &[Law], offer: &str) -> (Negotiated, String) {
+        let (agreed, body) = local(laws)
+            .answer(&remote(offer), Direction::SendReceive)
+            .unwrap();
+        (agreed, text(body))
+    }
+
+    #[test]
+    fn an_offer_names_everything_we_speak() {
+        assert_eq!(
+            text(local(&BOTH).offer(Direction::SendReceive)),
+            "v=0\r\no=- 1234 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+             m=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\na=rtcp-mux\r\n"
+        );
+        let mut wide = Local::new(1, "[2001:db8::1]:20000".parse().unwrap(), &[Law::A]);
+        assert!(text(wide.offer(Direction::SendReceive)).contains("c=IN IP6 2001:db8::1\r\n"));
+    }
+
+    #[test]
+    fn an_answer_takes_one_codec_in_the_order_of_the_offer() {
+        let offer = "m=audio 4000 RTP/AVP 18 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n";
+        let (agreed, body) = answer(&BOTH, offer);
+        assert_eq!(
+            (agreed.law, agreed.payload_type, agreed.event_payload_type),
+            (Law::A, 8, Some(96))
+        );
+        assert_eq!(agreed.remote, Some("192.0.2.20:4000".parse().unwrap()));
+        assert!(body.contains("m=audio 20000 RTP/AVP 8 96\r\n"), "{body}");
+        assert!(!body.contains("rtcp-mux"), "{body}");
+        // A peer that sends its other codec all the same is understood.
+        assert_eq!(agreed.receive.mu, Some(0));
+        assert_eq!(answer(&[Law::Mu], offer).0.law, Law::Mu);
+    }
+
+    #[test]
+    fn the_numbers_of_the_offer_are_kept_in_the_answer() {
+        let (agreed, body) = answer(&BOTH, "m=audio 4000 RTP/AVP 97\r\na=rtpmap:97 PCMU/8000\r\n");
+        assert_eq!(
+            (agreed.payload_type, agreed.receive.mu, agreed.event_payload_type),
+            (97, Some(97), None)
+        );
+        assert!(
+            body.contains("m=audio 20000 RTP/AVP 97\r\na=rtpmap:97 PCMU/8000\r\n"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn every_media_line_is_answered_and_what_we_cannot_is_rejected() {
+        let offer = "m=image 5000 udptl t38\r\nm=audio 4000 RTP/SAVP 0\r\nm=audio 4002 RTP/AVP 18\r\n\
+                     m=audio 4004 rtp/avp 0\r\nm=video 4006 RTP/AVP 31 34\r\nm=application 9 UDP/DTLS/SCTP x\r\n";
+        let (agreed, body) = answer(&BOTH, offer);
+        assert_eq!(agreed.remote.unwrap().port(), 4004);
+        let lines: Vec<&str> = body.lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(
+            lines,
+            [
+                "m=image 0 udptl t38",
+                "m=audio 0 RTP/SAVP 0",
+                "m=audio 0 RTP/AVP 18",
+                "m=audio 20000 rtp/avp 0",
+                "m=video 0 RTP/AVP 31 34",
+                "m=application 0 UDP/DTLS/SCTP x"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_offer_without_usable_audio_is_refused() {
+        for offer in [
+            "",
+            "m=audio 0 RTP/AVP 0\r\n",
+            "m=audio 4000 RTP/SAVP 0\r\n",
+            "m=audio 4000 RTP/AVP 18\r\n",
+            "m=image 4000 udptl t38\r\n",
+        ] {
+            let refused = local(&BOTH).answer(&remote(offer), Direction::SendReceive);
+            assert_eq!(refused, Err(SdpError::NoCommonAudio), "{offer:?}");
+        }
+    }
+
+    #[test]
+    fn hold_is_answered_with_its_mirror_and_resume_undoes_it() {
+        let mut local = local(&BOTH);
+        for (said, expected, sends) in [
+            ("a=sendrecv", "a=sendrecv", true),
+            ("a=sendonly", "a=recvonly", false),
+            ("a=inactive", "a=inactive", false),
+            ("c=IN IP4 0.0.0.0", "a=recvonly", false),
+            ("a=recvonly", "a=sendonly", true),
+        ] {
+            let offer = remote(&format!("m=audio 4000 RTP/AVP 0\r\n{said}\r\n"));
+            let (agreed, body) = local.answer(&offer, Direction::SendReceive).unwrap();
+            let body = text(body);
+            assert!(body.contains(expected), "{said}: {body}");
+            assert_eq!(agreed.direction.sends(), sends, "{said}");
+        }
+    }
+
+    #[test]
+    fn the_version_rises_when_and_only_when_something_changed() {
+        let mut local = local(&BOTH);
+        let version = |body: Vec<u8>| text(body).split_whitespace().nth(3).map(str::to_owned).unwrap();
+        let offer = remote("m=audio 4000 RTP/AVP 0 8\r\n");
+        let mut answer = |offer: &Session, wish| version(local.answer(offer, wish).unwrap().1);
+        assert_eq!(answer(&offer, Direction::SendReceive), "1");
+        assert_eq!(answer(&offer, Direction::SendReceive), "1");
+        assert_eq!(answer(&offer, Direction::ReceiveOnly), "2");
+        assert_eq!(answer(&offer, Direction::SendReceive), "3");
+        let mut offering = Local::new(1, "192.0.2.10:20000".parse().unwrap(), &BOTH);
+        assert_eq!(version(offering.offer(Direction::SendReceive)), "1");
+        assert_eq!(version(offering.offer(Direction::SendReceive)), "1");
+        offering.set_address("192.0.2.10:20002".parse().unwrap());
+        assert_eq!(version(offering.offer(Direction::SendReceive)), "2");
+    }
+
+    #[test]
+    fn our_later_offers_keep_the_media_lines_of_the_peer() {
+        let mut local = local(&BOTH);
+        let offer = remote("m=image 5000 udptl t38\r\nm=audio 4000 RTP/AVP 8\r\n");
+        local.answer(&offer, Direction::SendReceive).unwrap();
+        let body = text(local.offer(Direction::SendReceive));
+        let lines: Vec<&str> = body.lines().filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(lines, ["m=image 0 udptl t38", "m=audio 20000 RTP/AVP 0 8 101"]);
+        let agreed = local
+            .accept_answer(&remote("m=image 0 udptl t38\r\nm=audio 4000 RTP/AVP 8\r\n"))
+            .unwrap();
+        assert_eq!(agreed.law, Law::A);
+    }
+
+    #[test]
+    fn an_answer_may_use_its_own_numbers() {
+        let mut local = local(&BOTH);
+        local.offer(Direction::SendReceive);
+        let lines =
+            "m=audio 4000 RTP/AVP 96 100\r\na=rtpmap:96 PCMA/8000\r\na=rtpmap:100 telephone-event/8000\r\n";
+        let agreed = local.accept_answer(&remote(lines)).unwrap();
+        // We send with theirs and understand ours and theirs.
+        assert_eq!((agreed.payload_type, agreed.event_payload_type), (96, Some(100)));
+        let content = |number| agreed.receive.content(number);
+        assert_eq!((content(8), content(96)), (content(8), content(8)));
+        assert_eq!((content(101), content(100)), (content(101), content(101)));
+        assert!(content(8).is_some() && content(101).is_some() && content(55).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_rejects_or_misses_our_audio_is_an_error() {
+        let mut local = local(&[Law::Mu]);
+        local.offer(Direction::SendReceive);
+        let accept = |lines: &str| local.accept_answer(&remote(lines)).unwrap_err();
+        assert_eq!(accept("m=audio 0 RTP/AVP 0\r\n"), SdpError::AudioRejected);
+        assert_eq!(accept(""), SdpError::AudioRejected);
+        assert_eq!(accept("m=audio 4000 RTP/AVP 8\r\n"), SdpError::NoCommonAudio);
+    }
+
+    #[test]
+    fn the_packet_time_is_what_the_peer_asks_for_if_we_can() {
+        for (lines, expected) in [
+            ("", 20),
+            ("a=ptime:20\r\n", 20),
+            ("a=ptime:10\r\n", 10),
+            ("a=ptime:40\r\n", 40),
+            ("a=ptime:60\r\n", 60),
+            ("a=ptime:30\r\n", 20),
+            ("a=ptime:40\r\na=maxptime:20\r\n", 20),
+            ("a=maxptime:150\r\n", 20),
+        ] {
+            let (agreed, body) = answer(&BOTH, &format!("m=audio 4000 RTP/AVP 0\r\n{lines}"));
+            assert_eq!(agreed.ptime, expected, "{lines:?}");
+            assert!(body.contains(&format!("a=ptime:{expected}\r\n")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_offer_we_answer_gets_an_answer_with_its_lines(
+            lines in prop::collection::vec(
+                ("(audio|image|video)", prop::sample::select(vec![0u16, 4000]), "(RTP/AVP|RTP/SAVP|udptl)", "(0|8|18|0 8|t38)"),
+                0..6,
+            )
+        ) {
+            let offer: String =
+                lines.iter().map(|(kind, port, protocol, formats)| format!("m={kind} {port} {protocol} {formats}\r\n")).collect();
+            if let Ok((agreed, body)) = local(&BOTH).answer(&remote(&offer), Direction::SendReceive) {
+                let back = Session::parse(&body).unwrap();
+                prop_assert_eq!(back.media.len(), lines.len());
+                prop_assert_eq!(back.media.iter().filter(|media| media.port != 0).count(), 1);
+                let ours = back.media.iter().find(|media| media.port != 0).unwrap();
+                prop_assert_eq!(ours.laws().next(), Some((agreed.payload_type, agreed.law)));
+            }
+        }
+    }
+}

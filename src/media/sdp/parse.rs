@@ -172,3 +172,209 @@ fn direction(name: &str) -> Option<Direction> {
     .into_iter()
     .find(|direction| direction.name() == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Law;
+
+    const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+
+    fn session(lines: &str) -> Session {
+        Session::parse(format!("{HEAD}{lines}").as_bytes()).unwrap()
+    }
+
+    fn laws(lines: &str) -> Vec<(u8, Law)> {
+        session(lines).media[0].laws().collect()
+    }
+
+    /// What is odd, the lines, and the codecs they name.
+    type Oddity = (&'static str, &'static str, &'static [(u8, Law)]);
+
+    #[rustfmt::skip]
+    const ODDITIES: &[Oddity] = &[
+        ("static types without rtpmap", "m=audio 4000 RTP/AVP 8 0\r\n", &[(8, Law::A), (0, Law::Mu)]),
+        ("names know no case", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 pcmu/8000\r\n", &[(96, Law::Mu)]),
+        ("one channel named", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/1\r\n", &[(8, Law::A)]),
+        ("empty channel field", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/\r\n", &[(8, Law::A)]),
+        ("another rate is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/16000\r\n", &[]),
+        ("stereo is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000/2\r\n", &[]),
+        ("a static number renamed", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 opus/48000/2\r\n", &[]),
+        ("LF only", "m=audio 4000 RTP/AVP 0\na=ptime:20\n", &[(0, Law::Mu)]),
+        ("last line without an end", "m=audio 4000 RTP/AVP 18 0", &[(0, Law::Mu)]),
+        ("blanks around", "m= audio  4000  RTP/AVP  0 \r\na=rtpmap: 0  PCMU/8000\r\n", &[(0, Law::Mu)]),
+        ("port with a count", "m=audio 4000/1 RTP/AVP 0\r\n", &[(0, Law::Mu)]),
+        ("format that is no number", "m=audio 4000 RTP/AVP x 0 300\r\n", &[(0, Law::Mu)]),
+        ("broken rtpmaps", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0\r\na=rtpmap:x y/z\r\n", &[(0, Law::Mu)]),
+        ("unknown lines", "b=AS:64\r\ny=1\r\nk=prompt\r\nm=audio 4000 RTP/AVP 0\r\ni=x\r\n", &[(0, Law::Mu)]),
+    ];
+
+    #[test]
+    fn oddities_of_real_trunks_are_read_as_meant() {
+        for (name, lines, expected) in ODDITIES {
+            assert_eq!(&laws(lines), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn missing_mandatory_lines_and_huge_origin_numbers_do_no_harm() {
+        let bare = Session::parse(b"v=0\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.9\n").unwrap();
+        assert_eq!(
+            bare.remote(&bare.media[0]),
+            Some("192.0.2.9:4000".parse().unwrap())
+        );
+        let body = "v=0\r\no=x 99999999999999999999999999 -1 IN IP4 host\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let session = Session::parse(body.as_bytes()).unwrap();
+        assert_eq!(session.origin, "x 99999999999999999999999999 -1 IN IP4 host");
+    }
+
+    #[test]
+    fn the_connection_of_the_media_goes_before_that_of_the_session() {
+        let session = session("m=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/AVP 0\r\nc=IN IP4 192.0.2.7\r\n");
+        assert_eq!(
+            session.remote(&session.media[0]),
+            Some("192.0.2.1:4000".parse().unwrap())
+        );
+        assert_eq!(
+            session.remote(&session.media[1]),
+            Some("192.0.2.7:4002".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn addresses_of_every_kind_are_read_and_names_are_not_resolved() {
+        let remote = |line: &str| {
+            let session = session(&format!("m=audio 4000 RTP/AVP 0\r\n{line}\r\n"));
+            session.remote(&session.media[0])
+        };
+        assert_eq!(
+            remote("c=IN IP6 2001:db8::5"),
+            Some("[2001:db8::5]:4000".parse().unwrap())
+        );
+        assert_eq!(
+            remote("c=IN IP6 [2001:db8::5]"),
+            Some("[2001:db8::5]:4000".parse().unwrap())
+        );
+        assert_eq!(
+            remote("c=IN IP4 224.2.1.1/127/3"),
+            Some("224.2.1.1:4000".parse().unwrap())
+        );
+        assert_eq!(remote("c=IN IP4 media.example.com"), None);
+        assert_eq!(remote("c=IN IP4 0.0.0.0"), None);
+    }
+
+    #[test]
+    fn hold_is_seen_in_either_style() {
+        let direction = |lines: &str| {
+            let session = session(&format!("m=audio 4000 RTP/AVP 0\r\n{lines}"));
+            session.direction(&session.media[0])
+        };
+        assert_eq!(direction(""), Direction::SendReceive);
+        assert_eq!(direction("a=SendOnly\r\n"), Direction::SendOnly);
+        assert_eq!(direction("a=inactive\r\n"), Direction::Inactive);
+        assert_eq!(direction("c=IN IP4 0.0.0.0\r\n"), Direction::SendOnly);
+        assert_eq!(
+            direction("c=IN IP4 0.0.0.0\r\na=recvonly\r\n"),
+            Direction::Inactive
+        );
+        let whole =
+            Session::parse(format!("{HEAD}a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\n").as_bytes()).unwrap();
+        assert_eq!(whole.direction(&whole.media[0]), Direction::SendOnly);
+    }
+
+    #[test]
+    fn telephone_event_is_found_under_any_number_at_8000_hz() {
+        let event = |lines: &str| session(lines).media[0].telephone_event();
+        assert_eq!(
+            event("m=audio 1 RTP/AVP 0 127\r\na=rtpmap:127 Telephone-Event/8000\r\n"),
+            Some(127)
+        );
+        assert_eq!(
+            event("m=audio 1 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000/1\r\n"),
+            Some(101)
+        );
+        let wide = "m=audio 1 RTP/AVP 0 100 101\r\na=rtpmap:100 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000\r\n";
+        assert_eq!(event(wide), Some(101));
+        assert_eq!(
+            event("m=audio 1 RTP/AVP 0\r\na=rtpmap:101 telephone-event/8000\r\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn packet_times_are_read_even_as_fractions() {
+        let session = session("m=audio 1 RTP/AVP 0\r\na=ptime:30.0\r\na=maxptime:150\r\na=ptime:0\r\n");
+        assert_eq!(
+            (session.media[0].ptime, session.media[0].maxptime),
+            (Some(30), Some(150))
+        );
+    }
+
+    #[test]
+    fn what_is_not_sdp_or_too_much_is_refused_with_its_place() {
+        assert_eq!(Session::parse(b""), Err(SdpError::NotSdp));
+        assert_eq!(Session::parse(b"hello\r\nworld"), Err(SdpError::NotSdp));
+        assert_eq!(
+            Session::parse(b"m=audio 1 RTP/AVP 0\r\nv=0\r\n"),
+            Err(SdpError::NotSdp)
+        );
+        assert_eq!(
+            Session::parse(b"v=0\r\nm=audio\r\n"),
+            Err(SdpError::Malformed { line: 2, what: "m=" })
+        );
+        assert_eq!(
+            Session::parse(b"v=0\r\nm=audio 99999 RTP/AVP 0\r\n"),
+            Err(SdpError::Malformed { line: 2, what: "m=" })
+        );
+        assert_eq!(
+            Session::parse(b"v=0\r\nc=IN\r\n"),
+            Err(SdpError::Malformed { line: 2, what: "c=" })
+        );
+        let media = "m=audio 1 RTP/AVP 0\r\n".repeat(MAX_MEDIA + 1);
+        let refused = Session::parse(format!("v=0\r\n{media}").as_bytes());
+        assert_eq!(
+            refused,
+            Err(SdpError::TooLarge {
+                limit: MAX_MEDIA,
+                what: "media"
+            })
+        );
+        let lines = "a=x\r\n".repeat(MAX_LINES);
+        let refused = Session::parse(format!("v=0\r\n{lines}").as_bytes());
+        assert_eq!(
+            refused,
+            Err(SdpError::TooLarge {
+                limit: MAX_LINES,
+                what: "lines"
+            })
+        );
+        let refused = Session::parse(&vec![b'v'; MAX_BYTES + 1]);
+        assert_eq!(
+            refused,
+            Err(SdpError::TooLarge {
+                limit: MAX_BYTES,
+                what: "bytes"
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(body in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Session::parse(&body);
+        }
+
+        #[test]
+        fn any_lines_are_parsed_or_refused(lines in prop::collection::vec("[vocmabst]=[ -~]{0,40}", 0..40)) {
+            let body = format!("v=0\r\n{}", lines.join("\r\n"));
+            if let Ok(session) = Session::parse(body.as_bytes()) {
+                for media in &session.media {
+                    let _ = (session.remote(media), session.direction(media), media.telephone_event());
+                    prop_assert!(media.laws().count() <= MAX_FORMATS);
+                }
+            }
+        }
+    }
+}

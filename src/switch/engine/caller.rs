@@ -24,7 +24,10 @@ impl Core {
                     sip::Ended::ByPeer | sip::Ended::CancelledByPeer => EndedBy::Caller,
                     _ => EndedBy::Trunk,
                 };
-                let cause = Cause { q850: reason.cause, ..Cause::default() };
+                let cause = Cause {
+                    q850: reason.cause,
+                    ..Cause::default()
+                };
                 self.on_caller_gone(now, call, by, cause);
             }
             sip::Event::Failed { .. } => self.on_caller_gone(now, call, EndedBy::Trunk, Cause::default()),
@@ -128,7 +131,7 @@ impl Core {
             && let Some(config) = leg.stream_config()
         {
             let stream = leg.seat.stream;
-            self.media(media::Command::Update { stream, config });
+            self.media(call.key, media::Command::Update { stream, config });
         }
     }
 
@@ -144,11 +147,12 @@ impl Core {
             true => media::Command::Update { stream, config },
             false => media::Command::Open { stream, config },
         };
-        self.media(command);
+        self.media(call.key, command);
     }
 
     pub(super) fn note(&mut self, now: Now, call: &mut Call, leg: Option<LegNumber>, kind: EventKind) {
-        call.book.note(UtcMicros::from(now.wall), leg, kind, &mut self.changes);
+        call.book
+            .note(UtcMicros::from(now.wall), leg, kind, &mut self.changes);
     }
 }
 
