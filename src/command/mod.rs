@@ -2,3 +2,6 @@
 
 pub mod backup;
 pub mod call;
+pub mod demo;
+pub mod directory;
+pub mod lookup;

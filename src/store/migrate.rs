@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_calls",
     2 "0002_settings",
     3 "0003_campaigns",
+    4 "0004_directory",
 };
 
 static TABLE: Sql = Sql::new(

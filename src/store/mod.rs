@@ -11,6 +11,7 @@ mod backup;
 mod call_event;
 mod call_record;
 mod campaign;
+mod directory;
 mod error;
 mod leg_record;
 mod migrate;
@@ -27,15 +28,16 @@ use serde::Deserialize;
 pub use backup::{BackupFacts, Restored, restore};
 pub use call_record::{CallFilter, CallPage, CallStore, Cursor, NotACursor};
 pub use campaign::{CampaignDocument, CampaignStore};
+pub use directory::{DirectoryStore, StoredDirectory};
 pub use error::StoreError;
 pub use setting::{CallerKey, SettingStore};
 pub use sqlite::SqliteStore;
 pub use writer::{FlushError, Health, NotTaken, Recorder, Writer, WriterConfig};
 
 /// Everything that is kept. Calls block: use them from threads that may wait.
-pub trait Store: CallStore + SettingStore + CampaignStore + Send + Sync {}
+pub trait Store: CallStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync {}
 
-impl<T: CallStore + SettingStore + CampaignStore + Send + Sync> Store for T {}
+impl<T: CallStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync> Store for T {}
 
 /// Where records are kept: `[store]` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

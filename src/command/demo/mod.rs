@@ -1,0 +1,15 @@
+//! A whole hotline on loopback: simulated trunk, caller and offices around the real server.
+
+mod caller;
+pub mod checks;
+mod office;
+pub mod peer;
+pub mod stage;
+pub mod story;
+mod timeline;
+mod trunk;
+
+pub use caller::Caller;
+pub use office::{Conduct, Office, Sighting};
+pub use timeline::Timeline;
+pub use trunk::{Bound, Customer, Trunk, TrunkPlan};

@@ -1,0 +1,266 @@
+//! What the endpoint takes and gives: inputs, outputs, events and the values in them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::peer::{PeerId, Transport};
+
+/// Names one session: an INVITE and the dialog it made. Never used twice within one endpoint's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub(crate) u64);
+
+/// Something that happened outside.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// One datagram, or one framed message of a stream, that came to our address `local`.
+    Received {
+        local: SocketAddr,
+        source: SocketAddr,
+        transport: Transport,
+        bytes: &'a [u8],
+    },
+    /// Nothing can be sent there: ICMP port unreachable, a refused or broken connection.
+    Unreachable {
+        remote: SocketAddr,
+        transport: Transport,
+    },
+}
+
+/// What the owner must do next. Drain until `Wait`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send these bytes from our address `local`.
+    Transmit {
+        local: SocketAddr,
+        destination: SocketAddr,
+        transport: Transport,
+        bytes: Vec<u8>,
+    },
+    Event(Event),
+    /// Nothing now; call `handle_timeout` at this time, or never.
+    Wait(Option<Instant>),
+}
+
+/// A name and address in From, To or an identity header.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Party {
+    pub display: Option<String>,
+    /// `sip:user@host` or `tel:+15550100`, as on the wire.
+    pub uri: String,
+}
+
+impl Party {
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            display: None,
+            uri: uri.into(),
+        }
+    }
+}
+
+/// An outgoing call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    pub peer: PeerId,
+    /// The Request-URI.
+    pub uri: String,
+    /// The To URI; usually the same as `uri`.
+    pub to: String,
+    pub from: Party,
+    /// Identity and other header lines as name and value: P-Asserted-Identity, Privacy, Diversion, X-….
+    /// Headers that make the dialog (Via, From, To, Call-ID, CSeq, Contact, Route, …) are refused.
+    pub headers: Vec<(String, String)>,
+    /// Max-Forwards of the call this one continues, less one; 70 when it continues none.
+    pub max_forwards: Option<u8>,
+    pub sdp: Vec<u8>,
+}
+
+/// Why an outgoing call could not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InviteError {
+    #[error("no such peer")]
+    UnknownPeer,
+    #[error("the peer has no address to send to")]
+    NoTarget,
+    #[error("a URI, name or header holds bytes that may not stand there")]
+    InvalidValue,
+    #[error("too many sessions")]
+    TooManySessions,
+}
+
+/// An incoming call, as its INVITE says. Texts are lossy UTF-8 and come from the peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IncomingInvite {
+    /// The Request-URI's user (number or account) and host; `uri` is the whole.
+    pub user: String,
+    pub host: String,
+    pub uri: String,
+    /// The Request-URI user is the unguessable Contact user of our registration with this peer, so the dialled
+    /// number is to be taken from `to`.
+    pub to_registration: bool,
+    pub to: Party,
+    pub from: Party,
+    /// P-Asserted-Identity values, or Remote-Party-ID / P-Preferred-Identity when there are none.
+    pub asserted: Vec<Party>,
+    /// The caller asked not to be known: Privacy id, user or header; an anonymous From; RPID privacy.
+    pub withheld: bool,
+    /// `verstat` of the caller's number: the trunk's STIR/SHAKEN result, e.g. `TN-Validation-Passed`.
+    pub verstat: Option<String>,
+    /// Diversion URIs, latest first.
+    pub diversion: Vec<Party>,
+    pub call_id: String,
+    pub max_forwards: u8,
+    pub user_agent: Option<String>,
+    pub source: Option<SocketAddr>,
+    /// The offer; `None` means that our answer to the INVITE carries the offer (late offer).
+    pub sdp: Option<Vec<u8>>,
+}
+
+/// A Q.850 cause for the Reason header (RFC 3326).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause(pub u8);
+
+/// What Reason headers of a request or response said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reason {
+    /// The Q.850 cause.
+    pub cause: Option<u16>,
+    /// All Reason values as written, joined by ", ".
+    pub text: Option<String>,
+}
+
+/// Why an outgoing call did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The final status; 408 when nothing was heard, 503 when nothing could be sent.
+    pub status: u16,
+    pub phrase: String,
+    /// Whether the peer sent that status, not we.
+    pub from_peer: bool,
+    pub reason: Reason,
+    /// What a provider says beside the status (X-Twilio-Error, Warning).
+    pub detail: Option<String>,
+    pub retry_after: Option<Duration>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// We ended or rejected it.
+    ByUs,
+    /// The peer sent BYE.
+    ByPeer,
+    /// The caller sent CANCEL before our answer.
+    CancelledByPeer,
+    /// Our answer was never acknowledged within 64*T1.
+    NoAck,
+    /// The session was not refreshed in time (RFC 4028 §10).
+    Expired,
+    /// A request within the dialog was answered 408 or 481, or not at all.
+    DialogLost,
+    /// The answer to our offer was missing, so the call was released.
+    NoSdp,
+}
+
+/// A sighting that an operator's ban list may count; rate-limited by the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting {
+    /// A request from an address of no peer; it was not answered.
+    Stranger,
+    /// Bytes that were not SIP.
+    Malformed,
+    /// A challenge for a realm, or from an address, that our credentials are not meant for.
+    ForeignChallenge,
+}
+
+/// Something the owner of the endpoint wants to know.
+///
+/// A session gets exactly one last event: `Failed` or `Ended`. After `hangup` or `reject` that is `Ended::ByUs`, at
+/// once; what remains to be said on the wire goes on unseen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    Incoming {
+        session: SessionId,
+        peer: PeerId,
+        invite: Box<IncomingInvite>,
+    },
+    /// 180, or 181/182/183 without SDP, on our call.
+    Ringing {
+        session: SessionId,
+    },
+    /// A provisional response with SDP: early media. Told again when the SDP or the branch of a fork changes.
+    Progress {
+        session: SessionId,
+        sdp: Vec<u8>,
+    },
+    /// Our call was answered.
+    Answered {
+        session: SessionId,
+        sdp: Vec<u8>,
+    },
+    /// The ACK for our answer came.
+    Confirmed {
+        session: SessionId,
+    },
+    /// The peer offers again (re-INVITE, UPDATE); `None` asks for our offer. Answer with `accept_offer` or
+    /// `refuse_offer`.
+    Offered {
+        session: SessionId,
+        sdp: Option<Vec<u8>>,
+    },
+    /// The answer to an offer of ours: to `reoffer`, or to an offer that went in our 200.
+    OfferAnswered {
+        session: SessionId,
+        sdp: Vec<u8>,
+    },
+    /// `reoffer` failed; the session goes on as it was.
+    OfferRefused {
+        session: SessionId,
+        status: u16,
+    },
+    /// A digit by SIP INFO.
+    DigitPressed {
+        session: SessionId,
+        digit: char,
+        duration: Duration,
+    },
+    Failed {
+        session: SessionId,
+        failure: Failure,
+    },
+    Ended {
+        session: SessionId,
+        ended: Ended,
+        reason: Reason,
+    },
+    Registered {
+        peer: PeerId,
+        expires: Duration,
+    },
+    RegistrationFailed {
+        peer: PeerId,
+        status: u16,
+        retry_in: Duration,
+    },
+    Deregistered {
+        peer: PeerId,
+    },
+    /// An OPTIONS ping was answered (`status`), or not (408).
+    Probed {
+        peer: PeerId,
+        status: u16,
+        after: Duration,
+    },
+    /// The peer sees us at this address, which is not the one we advertise.
+    PublicAddress {
+        peer: PeerId,
+        address: SocketAddr,
+    },
+    Security {
+        source: IpAddr,
+        sighting: Sighting,
+    },
+}
