@@ -22,7 +22,7 @@ use crate::call::leg::Seat;
 use crate::call::record::{RecordChange, UtcMicros};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::store::{CallStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
+use crate::store::{CallStore, DirectoryStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
 
 /// Datagrams and media events taken before the outputs are drained again.
 const BATCH: usize = 64;
@@ -169,6 +169,15 @@ impl Switch {
             .is_ok_and(|found| found.is_ok())
     }
 
+    /// Reads the directory from the store again, for calls that begin from now on, and tells its version.
+    pub async fn reload_directory(&self) -> Result<String, StartError> {
+        let directory = directory_of(self.store()).await?;
+        let version = directory.version();
+        // A switch that ended needs no directory.
+        let _ = self.orders.send(Order::UseDirectory(directory)).await;
+        Ok(version)
+    }
+
     /// Waits until all that was recorded so far can be read from the store.
     pub async fn flush(&self) -> bool {
         let recorder = self.recorder.clone();
@@ -218,10 +227,8 @@ async fn open_store(config: &Config) -> Result<Opened, StartError> {
 }
 
 async fn directory_of(store: Arc<SqliteStore>) -> Result<Arc<Directory>, StartError> {
-    let read = tokio::task::spawn_blocking(move || {
-        let _ = store;
-        Directory::bundled().map_err(|error| error.to_string())
-    });
+    let read =
+        tokio::task::spawn_blocking(move || store.current_directory().map_err(|error| error.to_string()));
     read.await
         .map_err(|error| StartError::Directory(error.to_string()))?
         .map_err(StartError::Directory)
