@@ -305,6 +305,13 @@ pub struct PromptsConfig {
     pub languages: Option<Vec<Language>>,
 }
 
+impl WebConfig {
+    /// Where to listen; none when nothing is to be served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
 impl PromptsConfig {
     pub fn languages(&self) -> Vec<Language> {
         match &self.languages {

@@ -26,7 +26,11 @@ impl Book {
     pub fn open(opened: CallOpened, changes: &mut Vec<RecordChange>) -> Self {
         let call = opened.call;
         changes.push(RecordChange::CallOpened(Box::new(opened)));
-        Self { call, waiting: Vec::new(), written: 0 }
+        Self {
+            call,
+            waiting: Vec::new(),
+            written: 0,
+        }
     }
 
     pub fn call(&self) -> CallId {
@@ -41,8 +45,13 @@ impl Book {
         changes: &mut Vec<RecordChange>,
     ) {
         // Keys pressed one after the other are one event: only their number is kept.
-        if let (EventKind::Digits { count }, Some(CallEvent { kind: EventKind::Digits { count: before }, .. })) =
-            (&kind, self.waiting.last_mut())
+        if let (
+            EventKind::Digits { count },
+            Some(CallEvent {
+                kind: EventKind::Digits { count: before },
+                ..
+            }),
+        ) = (&kind, self.waiting.last_mut())
         {
             *before = before.saturating_add(*count);
             return;
@@ -67,7 +76,10 @@ impl Book {
     }
 
     pub fn tell(&mut self, details: CallDetails, changes: &mut Vec<RecordChange>) {
-        changes.push(RecordChange::CallDetails { call: self.call, details: Box::new(details) });
+        changes.push(RecordChange::CallDetails {
+            call: self.call,
+            details: Box::new(details),
+        });
     }
 
     pub fn close(&mut self, closed: CallClosed, changes: &mut Vec<RecordChange>) {
@@ -79,7 +91,10 @@ impl Book {
         if !self.waiting.is_empty() {
             self.written += self.waiting.len();
             let events = std::mem::take(&mut self.waiting);
-            changes.push(RecordChange::Events { call: self.call, events });
+            changes.push(RecordChange::Events {
+                call: self.call,
+                events,
+            });
         }
     }
 }

@@ -97,14 +97,19 @@ impl Leg {
 
     /// A leg whose offer was written before its session existed.
     pub fn dialled(session: SessionId, setup: LegSetup, local: Local) -> Self {
-        Self { local, ..Self::new(session, setup) }
+        Self {
+            local,
+            ..Self::new(session, setup)
+        }
     }
 
     /// Reads the peer's offer and writes our answer, which is kept in `answer`. Without an offer ours goes there.
     pub fn take_offer(&mut self, offer: Option<&[u8]>) -> Result<(), SdpError> {
         let body = match offer {
             Some(bytes) => {
-                let (agreed, body) = self.local.answer(&Session::parse(bytes)?, Direction::SendReceive)?;
+                let (agreed, body) = self
+                    .local
+                    .answer(&Session::parse(bytes)?, Direction::SendReceive)?;
                 self.agreed = Some(agreed);
                 body
             }
@@ -141,7 +146,10 @@ impl Leg {
 
     /// The leg as it is when it ends, to be kept until its totals are in.
     pub fn ended_copy(&self) -> Self {
-        Self { state: LegState::Ended, ..self.clone() }
+        Self {
+            state: LegState::Ended,
+            ..self.clone()
+        }
     }
 
     pub fn is_up(&self) -> bool {

@@ -20,10 +20,16 @@ use sha2::Sha256;
 use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::units::{CallId, CampaignId, Language, OfficeId, PhoneNumber, State, TargetId, TrunkName, Zip};
 
-/// A moment as microseconds since 1970, UTC.
+/// A moment as microseconds since 1970, UTC. JSON has it as RFC 3339 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "jiff::Timestamp", into = "jiff::Timestamp")]
 pub struct UtcMicros(pub i64);
+
+impl From<UtcMicros> for jiff::Timestamp {
+    fn from(at: UtcMicros) -> Self {
+        at.timestamp()
+    }
+}
 
 impl From<jiff::Timestamp> for UtcMicros {
     fn from(at: jiff::Timestamp) -> Self {
@@ -802,7 +808,7 @@ mod tests {
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"at":5,"leg":1,"kind":"dial_failed","disposition":"busy","sip_status":486}"#
+            r#"{"at":"1970-01-01T00:00:00.000005Z","leg":1,"kind":"dial_failed","disposition":"busy","sip_status":486}"#
         );
         assert_eq!(serde_json::from_str::<CallEvent>(&json).unwrap(), event);
     }

@@ -16,7 +16,10 @@ pub struct Timers<Name> {
 
 impl<Name: Copy + Ord + Hash> Default for Timers<Name> {
     fn default() -> Self {
-        Self { due: BTreeSet::new(), by_name: BTreeMap::new() }
+        Self {
+            due: BTreeSet::new(),
+            by_name: BTreeMap::new(),
+        }
     }
 }
 

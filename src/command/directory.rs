@@ -106,7 +106,7 @@ impl Place {
     fn url(&self) -> anyhow::Result<Option<StoreUrl>> {
         match (&self.store, &self.config) {
             (Some(url), _) => Ok(Some(url.clone())),
-            (None, Some(path)) => Ok(Some(Config::load(path)?.store.url.parse()?)),
+            (None, Some(path)) => Ok(Some(Config::load(path)?.store.url)),
             (None, None) => Ok(None),
         }
     }

@@ -11,6 +11,8 @@ const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
 /// A relayed sender whose sequence numbers jump by more than this is taken up anew.
 const SEQUENCE_STEP: i16 = 1000;
 
+/// A late packet lies behind the newest one by at most as many ticks as that many packets of 60 ms hold.
+const LATEST: i64 = SEQUENCE_STEP as i64 * 480;
 /// Our own feed was silent when its next timestamp lies further back than this.
 const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
 
@@ -107,9 +109,10 @@ impl Outgoing {
     }
 
     /// Lets time pass in our own feed without a packet for it; the next packet carries the marker.
-    pub fn skip(&mut self, now: Instant, ticks: u32) {
-        let next = self.own_timestamp(now).wrapping_add(ticks);
-        self.feed = Feed::Own { next, marker: true };
+    pub fn skip(&mut self, ticks: u32) {
+        if let Feed::Own { next, marker } = &mut self.feed {
+            (*next, *marker) = (next.wrapping_add(ticks), true);
+        }
     }
 
     /// Numbers our own next packet of audio.
@@ -128,9 +131,11 @@ impl Outgoing {
     }
 
     /// A frame of our own telephone event has passed; audio after it starts with the marker.
-    pub fn pass_event_frame(&mut self, now: Instant) {
-        self.skip(now, FRAME_TICKS as u32);
-        self.end = self.own_timestamp(now);
+    pub fn pass_event_frame(&mut self) {
+        self.skip(FRAME_TICKS as u32);
+        if let Feed::Own { next, .. } = self.feed {
+            self.end = later_timestamp(self.end, next);
+        }
     }
 
     /// Numbers a relayed packet. None for one from before the sender was taken up.
@@ -215,9 +220,12 @@ impl Anchor {
             end,
         ));
         let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
-        header.ssrc == self.ssrc
-            && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance)
-            && (spoken - elapsed).abs() <= CLOCK_STEP
+        // A late packet lies behind the newest one, however late it is; the newest one moves with the clock.
+        let in_time = match distance {
+            ..=0 => (-LATEST..=CLOCK_STEP).contains(&spoken),
+            _ => (spoken - elapsed).abs() <= CLOCK_STEP,
+        };
+        header.ssrc == self.ssrc && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance) && in_time
     }
 
     fn advance(&mut self, now: Instant, incoming: &Incoming) {

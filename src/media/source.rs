@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::{Header, sequence_distance};
 
-/// Consecutive packets from one source, and the time they span, before it is believed.
+/// Consecutive packets from one source, and the milliseconds they span, before it is believed.
 const PROBATION_PACKETS: u8 = 4;
-const PROBATION_SPAN: Duration = Duration::from_millis(20);
+const PROBATION_SPAN: u32 = 20;
 /// A source that fell silent may move to another address after this long.
 const MOVE_AFTER: Duration = Duration::from_secs(2);
-/// A candidate that skips for this long gives its place away.
-const CANDIDATE_STALE: Duration = Duration::from_millis(200);
+/// A candidate that is silent for this many milliseconds gives its place away.
+const CANDIDATE_STALE: u32 = 200;
 const CANDIDATES: usize = 3;
 
 /// How far a peer is trusted with addresses.
@@ -51,6 +51,8 @@ pub enum Verdict {
 pub struct Source {
     rule: SourceRule,
     described: Option<SocketAddr>,
+    opened: Instant,
+    /// When the description in force came.
     since: Instant,
     locked: Option<Lock>,
     candidates: [Option<Candidate>; CANDIDATES],
@@ -70,8 +72,9 @@ struct Candidate {
     ssrc: u32,
     sequence: u16,
     packets: u8,
-    since: Instant,
-    heard: Instant,
+    /// In milliseconds since the source opened, to be small.
+    since: u32,
+    heard: u32,
 }
 
 impl Source {
@@ -80,6 +83,7 @@ impl Source {
         Self {
             rule,
             described,
+            opened: now,
             since: now,
             locked: None,
             candidates: [None; CANDIDATES],
@@ -149,13 +153,14 @@ impl Source {
     }
 
     fn try_candidate(&mut self, now: Instant, from: SocketAddr, header: &Header) -> Verdict {
+        let at = now.saturating_duration_since(self.opened).as_millis() as u32;
         let fresh = Candidate {
             address: from,
             ssrc: header.ssrc,
             sequence: header.sequence,
             packets: 1,
-            since: now,
-            heard: now,
+            since: at,
+            heard: at,
         };
         let known = self
             .candidates
@@ -168,9 +173,9 @@ impl Source {
                 return Verdict::Refused;
             }
             candidate.packets = candidate.packets.saturating_add(1);
-            (candidate.sequence, candidate.heard) = (header.sequence, now);
-            let believed = candidate.packets >= PROBATION_PACKETS
-                && now.saturating_duration_since(candidate.since) >= PROBATION_SPAN;
+            (candidate.sequence, candidate.heard) = (header.sequence, at);
+            let believed =
+                candidate.packets >= PROBATION_PACKETS && at.wrapping_sub(candidate.since) >= PROBATION_SPAN;
             return if believed {
                 self.lock(now, from, header)
             } else {
@@ -178,7 +183,7 @@ impl Source {
             };
         }
         let stale = |slot: &&mut Option<Candidate>| {
-            slot.is_none_or(|candidate| now.saturating_duration_since(candidate.heard) > CANDIDATE_STALE)
+            slot.is_none_or(|candidate| at.wrapping_sub(candidate.heard) > CANDIDATE_STALE)
         };
         if let Some(slot) = self.candidates.iter_mut().find(stale) {
             *slot = Some(fresh);

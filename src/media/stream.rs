@@ -306,7 +306,7 @@ impl Stream {
         }
         let due = frames.min(2);
         if frames > due {
-            self.outgoing.skip(now, (frames - due) * FRAME_TICKS as u32);
+            self.outgoing.skip((frames - due) * FRAME_TICKS as u32);
             self.skipped += u64::from(frames - due);
         }
         for _ in 0..due {
@@ -326,7 +326,7 @@ impl Stream {
         if self.digits.is_busy() {
             let timestamp = self.outgoing.own_timestamp(now);
             if let Some(event) = self.digits.frame(timestamp) {
-                self.send_event(now, &event, destination, send);
+                self.send_event(&event, destination, send);
                 return;
             }
         }
@@ -383,14 +383,13 @@ impl Stream {
 
     fn send_event(
         &mut self,
-        now: Instant,
         event: &EventPacket,
         destination: Option<SocketAddr>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
         let (Some(destination), Some(payload_type)) = (destination, self.config.agreed.event_payload_type)
         else {
-            self.outgoing.pass_event_frame(now);
+            self.outgoing.pass_event_frame();
             return;
         };
         for copy in 0..event.copies {
@@ -403,7 +402,7 @@ impl Stream {
             send(destination, &packet);
             self.count_sent(0..packet.len());
         }
-        self.outgoing.pass_event_frame(now);
+        self.outgoing.pass_event_frame();
     }
 
     fn destination(&self, now: Instant) -> Option<SocketAddr> {

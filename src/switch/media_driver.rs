@@ -155,16 +155,21 @@ impl MediaDriver {
     /// # Errors
     /// `Full` when the ring has no room or there is no such thread.
     pub fn send(&self, thread: usize, command: DriverCommand) -> Result<(), Full> {
-        let Some(thread) = self.threads.get(thread) else { return Err(Full(Box::new(command))) };
+        let Some(thread) = self.threads.get(thread) else {
+            return Err(Full(Box::new(command)));
+        };
         let opens = matches!(command, DriverCommand::Open { .. });
         if opens {
             thread.shared.streams.fetch_add(1, Ordering::Relaxed);
         }
-        let sent = thread.commands.try_send(command).map_err(|refused| match refused {
-            mpsc::TrySendError::Full(command) | mpsc::TrySendError::Disconnected(command) => {
-                Full(Box::new(command))
-            }
-        });
+        let sent = thread
+            .commands
+            .try_send(command)
+            .map_err(|refused| match refused {
+                mpsc::TrySendError::Full(command) | mpsc::TrySendError::Disconnected(command) => {
+                    Full(Box::new(command))
+                }
+            });
         if sent.is_err() && opens {
             thread.shared.streams.fetch_sub(1, Ordering::Relaxed);
         }

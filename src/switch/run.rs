@@ -22,7 +22,7 @@ use crate::call::leg::Seat;
 use crate::call::record::{RecordChange, UtcMicros};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::store::{CallStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
+use crate::store::{CallStore, DirectoryStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
 
 /// Datagrams and media events taken before the outputs are drained again.
 const BATCH: usize = 64;
@@ -100,7 +100,11 @@ impl Switch {
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
         for trunk in &config.trunks {
-            tokio::spawn(trunk_address::watch(trunk.clone(), listen.clone(), found_out.clone()));
+            tokio::spawn(trunk_address::watch(
+                trunk.clone(),
+                listen.clone(),
+                found_out.clone(),
+            ));
         }
         let recorder = opened.writer.recorder();
         let advertised = public.or_else(|| concrete(bound, config, &listen));
@@ -123,7 +127,14 @@ impl Switch {
         };
         running.pump();
         let task = tokio::spawn(running.run(media_events, orders_in, found));
-        Ok(Self { orders, status, task, store: opened.store, recorder, listen })
+        Ok(Self {
+            orders,
+            status,
+            task,
+            store: opened.store,
+            recorder,
+            listen,
+        })
     }
 
     pub fn store(&self) -> Arc<SqliteStore> {
@@ -148,9 +159,23 @@ impl Switch {
         let mut status = self.status.clone();
         let all = |status: &Status| {
             !status.trunks.is_empty()
-                && status.trunks.iter().all(|trunk| trunk.resolved && trunk.registered != Some(false))
+                && status
+                    .trunks
+                    .iter()
+                    .all(|trunk| trunk.resolved && trunk.registered != Some(false))
         };
-        tokio::time::timeout(patience, status.wait_for(all)).await.is_ok_and(|found| found.is_ok())
+        tokio::time::timeout(patience, status.wait_for(all))
+            .await
+            .is_ok_and(|found| found.is_ok())
+    }
+
+    /// Reads the directory from the store again, for calls that begin from now on, and tells its version.
+    pub async fn reload_directory(&self) -> Result<String, StartError> {
+        let directory = directory_of(self.store()).await?;
+        let version = directory.version();
+        // A switch that ended needs no directory.
+        let _ = self.orders.send(Order::UseDirectory(directory)).await;
+        Ok(version)
     }
 
     /// Waits until all that was recorded so far can be read from the store.
@@ -186,28 +211,37 @@ async fn open_store(config: &Config) -> Result<Opened, StartError> {
         store.claim()?;
         let closed = store.close_open_calls(UtcMicros::from(Timestamp::now()))?;
         if closed > 0 {
-            tracing::warn!(calls = closed, "calls that the last run left open were closed as system_error");
+            tracing::warn!(
+                calls = closed,
+                "calls that the last run left open were closed as system_error"
+            );
         }
         let key = store.caller_key()?.as_bytes().to_vec();
-        let writer = Writer::start(Arc::clone(&store), WriterConfig::default()).map_err(StartError::Writer)?;
+        let writer =
+            Writer::start(Arc::clone(&store), WriterConfig::default()).map_err(StartError::Writer)?;
         Ok(Opened { store, writer, key })
     });
-    opened.await.map_err(|error| StartError::Task(error.to_string()))?
+    opened
+        .await
+        .map_err(|error| StartError::Task(error.to_string()))?
 }
 
 async fn directory_of(store: Arc<SqliteStore>) -> Result<Arc<Directory>, StartError> {
-    let read = tokio::task::spawn_blocking(move || {
-        let _ = store;
-        Directory::bundled().map_err(|error| error.to_string())
-    });
-    read.await.map_err(|error| StartError::Directory(error.to_string()))?.map_err(StartError::Directory)
+    let read =
+        tokio::task::spawn_blocking(move || store.current_directory().map_err(|error| error.to_string()));
+    read.await
+        .map_err(|error| StartError::Directory(error.to_string()))?
+        .map_err(StartError::Directory)
 }
 
 async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, StartError> {
     let folder = config.prompts.directory.clone();
     let languages = config.prompts.languages();
     let read = tokio::task::spawn_blocking(move || {
-        let first = languages.first().copied().unwrap_or(crate::units::Language::ENGLISH);
+        let first = languages
+            .first()
+            .copied()
+            .unwrap_or(crate::units::Language::ENGLISH);
         let library = Arc::new(PromptLibrary::open(folder.as_deref(), first).map_err(StartError::Prompts)?);
         for worker in library.preload(&languages) {
             // A worker that failed leaves its recordings to be read when they are asked for.
@@ -223,9 +257,17 @@ async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, StartError>
 
 fn driver_config(config: &Config) -> DriverConfig {
     let defaults = DriverConfig::default();
-    let threads = if config.media.threads == 0 { defaults.threads } else { usize::from(config.media.threads) };
+    let threads = if config.media.threads == 0 {
+        defaults.threads
+    } else {
+        usize::from(config.media.threads)
+    };
     let tick = Duration::from_millis(u64::from(config.media.tick_milliseconds));
-    DriverConfig { threads, tick, ..defaults }
+    DriverConfig {
+        threads,
+        tick,
+        ..defaults
+    }
 }
 
 /// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.
@@ -235,7 +277,10 @@ fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) -> Option<IpA
     }
     let target = config.trunks.iter().find_map(|trunk| {
         let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
-        wanted.parse::<SocketAddr>().ok().or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
+        wanted
+            .parse::<SocketAddr>()
+            .ok()
+            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
     });
     let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
     Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
@@ -248,7 +293,10 @@ fn seed() -> Result<[u8; 32], StartError> {
 }
 
 fn now() -> Now {
-    Now { monotonic: Instant::now(), wall: Timestamp::now() }
+    Now {
+        monotonic: Instant::now(),
+        wall: Timestamp::now(),
+    }
 }
 
 struct Running {
@@ -314,10 +362,17 @@ impl Running {
 
     fn receive(&mut self, index: usize, buffer: &mut [u8]) {
         for _ in 0..BATCH {
-            let Some((local, source, length)) = self.sockets.receive(index, buffer) else { return };
+            let Some((local, source, length)) = self.sockets.receive(index, buffer) else {
+                return;
+            };
             let Some(bytes) = buffer.get(..length) else { return };
             let transport = sip::Transport::Udp;
-            let input = Input::Sip(sip::Input::Received { local, source, transport, bytes });
+            let input = Input::Sip(sip::Input::Received {
+                local,
+                source,
+                transport,
+                bytes,
+            });
             self.engine.handle_input(now(), input);
         }
     }
@@ -338,7 +393,12 @@ impl Running {
         self.retry_late();
         loop {
             match self.engine.poll_output() {
-                Output::Transmit { local, destination, bytes, .. } => {
+                Output::Transmit {
+                    local,
+                    destination,
+                    bytes,
+                    ..
+                } => {
                     self.sockets.send(local, destination, &bytes);
                 }
                 Output::Media { call, command } => self.command(call, command),
@@ -370,7 +430,8 @@ impl Running {
                     let ip = self.advertised.unwrap_or_else(|| bound.ip());
                     let address = SocketAddr::new(ip, bound.port());
                     self.stock.insert(stream, socket);
-                    self.engine.handle_input(now(), Input::StreamReady(Seat { stream, address }));
+                    self.engine
+                        .handle_input(now(), Input::StreamReady(Seat { stream, address }));
                 }
                 Err(error) => {
                     tracing::error!("no media port: {error}");
@@ -386,7 +447,11 @@ impl Running {
         let thread = usize::try_from(call).unwrap_or(0) % self.media.threads().max(1);
         let command = match command {
             media::Command::Open { stream, config } => match self.stock.remove(&stream) {
-                Some(socket) => DriverCommand::Open { stream, socket, config },
+                Some(socket) => DriverCommand::Open {
+                    stream,
+                    socket,
+                    config,
+                },
                 None => return,
             },
             command => DriverCommand::Media(command),
@@ -427,7 +492,10 @@ impl Running {
 
     fn wake_at(&self) -> Option<Instant> {
         let retry = (!self.late_commands.is_empty()).then(|| Instant::now() + RING_RETRY);
-        [self.deadline, retry, self.drain_until, self.farewell_until].into_iter().flatten().min()
+        [self.deadline, retry, self.drain_until, self.farewell_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn beat(&mut self) {
@@ -455,13 +523,18 @@ impl Running {
 
     /// Whether a drain is complete; ends what is left when its time is over.
     fn is_over(&mut self) -> bool {
-        let Some(drain_until) = self.drain_until else { return false };
+        let Some(drain_until) = self.drain_until else {
+            return false;
+        };
         let now_at = Instant::now();
         if self.engine.is_idle() {
             return true;
         }
         if now_at >= drain_until && self.farewell_until.is_none() {
-            tracing::info!(calls = self.engine.calls(), "the time to drain is over: ending calls");
+            tracing::info!(
+                calls = self.engine.calls(),
+                "the time to drain is over: ending calls"
+            );
             self.engine.handle_input(now(), Input::EndAll);
             self.farewell_until = Some(now_at + FAREWELL);
         }
@@ -492,7 +565,11 @@ fn log_trunk(status: &TrunkStatus) {
         TrunkStatus::Registered { trunk, expires } => {
             tracing::info!(%trunk, seconds = expires.as_secs(), "registered");
         }
-        TrunkStatus::RegistrationFailed { trunk, status, retry_in } => {
+        TrunkStatus::RegistrationFailed {
+            trunk,
+            status,
+            retry_in,
+        } => {
             tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
         }
         TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),

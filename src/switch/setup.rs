@@ -35,7 +35,10 @@ pub struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("[sip] listen: {address}: {error}")]
-    Listen { address: SocketAddr, error: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     #[error("media threads: {0}")]
     Media(std::io::Error),
     #[error("prompts: {0}")]
@@ -68,7 +71,11 @@ pub fn campaigns_of(
     let built_in = Campaign::congress(config.prompts.languages());
     let mut campaigns = BTreeMap::from([(built_in.id.clone(), Arc::new(built_in))]);
     let mut problems = Vec::new();
-    for kept in store.map(CampaignStore::campaigns).transpose()?.unwrap_or_default() {
+    for kept in store
+        .map(CampaignStore::campaigns)
+        .transpose()?
+        .unwrap_or_default()
+    {
         match serde_json::from_value::<Campaign>(kept.document) {
             Ok(campaign) => {
                 campaigns.insert(kept.id, Arc::new(campaign));
@@ -76,7 +83,11 @@ pub fn campaigns_of(
             Err(error) => problems.push(format!("campaign {}: {error}", kept.id)),
         }
     }
-    if problems.is_empty() { Ok(campaigns) } else { Err(StartError::Configuration(problems)) }
+    if problems.is_empty() {
+        Ok(campaigns)
+    } else {
+        Err(StartError::Configuration(problems))
+    }
 }
 
 /// The flows that the configuration needs, own ones before built-in ones; every fault is told.
@@ -88,7 +99,11 @@ pub fn flows_of(
         let campaign = campaigns.get(number.campaign.as_ref()?)?;
         Some(campaign.flow.clone())
     });
-    let wanted = config.numbers.iter().filter_map(|number| number.flow.clone()).chain(of_campaigns);
+    let wanted = config
+        .numbers
+        .iter()
+        .filter_map(|number| number.flow.clone())
+        .chain(of_campaigns);
     let mut flows = BTreeMap::new();
     let mut problems = Vec::new();
     for name in wanted {
@@ -103,12 +118,23 @@ pub fn flows_of(
             Err(error) => problems.extend(error.to_string().lines().map(str::to_owned)),
         }
     }
-    if problems.is_empty() { Ok(flows) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(flows)
+    } else {
+        Err(problems)
+    }
 }
 
 fn flow(config: &Config, name: &str) -> Result<Option<Flow>, FlowError> {
-    let own = config.flows.directory.as_ref().map(|folder| folder.join(format!("{name}.toml")));
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let own = config
+        .flows
+        .directory
+        .as_ref()
+        .map(|folder| folder.join(format!("{name}.toml")));
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if let Some(path) = own.filter(|path| is_name && path.exists()) {
         let text = std::fs::read_to_string(&path).map_err(|error| FlowError::Malformed {
             name: path.display().to_string(),
@@ -138,13 +164,15 @@ pub fn routes_of(
             Some((number.pattern.clone(), number.from_trunk.clone(), wanted))
         })
         .collect();
-    Routes::new(&numbers, campaigns, flows)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    Routes::new(&numbers, campaigns, flows).map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
 /// The address that peers are told to send RTP to, for a bound socket.
 pub(super) fn media_address(config: &Config, listen: &[SocketAddr]) -> (IpAddr, Option<IpAddr>) {
-    let bound = config.media.address.or_else(|| listen.first().map(SocketAddr::ip));
+    let bound = config
+        .media
+        .address
+        .or_else(|| listen.first().map(SocketAddr::ip));
     let bound = bound.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     (bound, config.sip.public_address)
 }
@@ -158,8 +186,11 @@ pub(super) fn settings(
     caller_key: Vec<u8>,
     listen: &[SocketAddr],
 ) -> Result<Settings, StartError> {
-    let trunks: Result<Vec<_>, String> =
-        config.trunks.iter().map(|trunk| trunk_of(config, trunk, listen)).collect();
+    let trunks: Result<Vec<_>, String> = config
+        .trunks
+        .iter()
+        .map(|trunk| trunk_of(config, trunk, listen))
+        .collect();
     let user_agent = config.sip.user_agent.clone();
     Ok(Settings {
         sip: sip::EndpointConfig {
@@ -186,7 +217,11 @@ fn most_calls(config: &Config) -> usize {
     let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE) / FILES_PER_CALL;
     let ports = u64::from(config.media.ports.last - config.media.ports.first) / 2;
     let derived = by_files.min(ports / 2).max(1);
-    let wanted = if config.limits.calls == 0 { derived } else { u64::from(config.limits.calls) };
+    let wanted = if config.limits.calls == 0 {
+        derived
+    } else {
+        u64::from(config.limits.calls)
+    };
     usize::try_from(wanted).unwrap_or(usize::MAX)
 }
 
@@ -197,18 +232,30 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
     Ok(Trunk {
         name: trunk.name.clone(),
         host: trunk.host.clone(),
-        public: config.sip.public_address.map(|address| SocketAddr::new(address, port)),
+        public: config
+            .sip
+            .public_address
+            .map(|address| SocketAddr::new(address, port)),
         networks: trunk
             .addresses
             .iter()
-            .map(|network| sip::Network { address: network.address, prefix: network.prefix })
+            .map(|network| sip::Network {
+                address: network.address,
+                prefix: network.prefix,
+            })
             .collect(),
-        credentials: trunk.username.clone().zip(password).map(|(username, password)| sip::Credentials {
-            username,
-            password,
-            realm: None,
-        }),
-        register: trunk.register.then(|| Duration::from_secs(u64::from(trunk.register_seconds))),
+        credentials: trunk
+            .username
+            .clone()
+            .zip(password)
+            .map(|(username, password)| sip::Credentials {
+                username,
+                password,
+                realm: None,
+            }),
+        register: trunk
+            .register
+            .then(|| Duration::from_secs(u64::from(trunk.register_seconds))),
         number_format: trunk.number_format,
         dial_prefix: trunk.dial_prefix.clone(),
         caller_id: trunk.caller_id.clone(),
@@ -226,15 +273,28 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
 }
 
 /// Prompts that the flows name and that no recording exists for.
-pub fn missing_prompts(flows: &BTreeMap<String, Arc<Flow>>, library: &PromptLibrary, language: Language) -> Vec<String> {
+pub fn missing_prompts(
+    flows: &BTreeMap<String, Arc<Flow>>,
+    library: &PromptLibrary,
+    language: Language,
+) -> Vec<String> {
     let words = run::Catalogues.of(language);
     let mut missing = Vec::new();
     for flow in flows.values() {
-        for key in flow.steps.values().flat_map(crate::flow::definition::Step::prompts) {
+        for key in flow
+            .steps
+            .values()
+            .flat_map(crate::flow::definition::Step::prompts)
+        {
             for piece in words.pieces(key, &|_| Vec::new()) {
-                let crate::flow::catalogue::Piece::Recording(id) = piece else { continue };
+                let crate::flow::catalogue::Piece::Recording(id) = piece else {
+                    continue;
+                };
                 if library.source(language, &id).is_none() {
-                    missing.push(format!("flow {}: prompt {key} has no recording ({id})", flow.name));
+                    missing.push(format!(
+                        "flow {}: prompt {key} has no recording ({id})",
+                        flow.name
+                    ));
                 }
             }
         }

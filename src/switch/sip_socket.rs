@@ -70,10 +70,16 @@ impl SipSockets {
         let exact = self.sockets.iter().find(|(address, _)| *address == local);
         let same_port = || {
             self.sockets.iter().find(|(address, _)| {
-                address.port() == local.port() && address.ip().is_unspecified() && address.is_ipv4() == local.is_ipv4()
+                address.port() == local.port()
+                    && address.ip().is_unspecified()
+                    && address.is_ipv4() == local.is_ipv4()
             })
         };
-        let family = || self.sockets.iter().find(|(address, _)| address.is_ipv4() == destination.is_ipv4());
+        let family = || {
+            self.sockets
+                .iter()
+                .find(|(address, _)| address.is_ipv4() == destination.is_ipv4())
+        };
         let chosen = exact.or_else(same_port).or_else(family);
         let sent = chosen.is_some_and(|(_, socket)| socket.try_send_to(bytes, destination).is_ok());
         if !sent {

@@ -36,7 +36,11 @@ pub async fn watch(trunk: TrunkConfig, listen: Vec<SocketAddr>, found: mpsc::Sen
         } else if last.as_ref() != Some(&targets) {
             let local = local_for(&listen, targets[0]);
             last = Some(targets.clone());
-            let told = Found { trunk: trunk.name.clone(), targets, local };
+            let told = Found {
+                trunk: trunk.name.clone(),
+                targets,
+                local,
+            };
             if found.send(told).await.is_err() {
                 return;
             }
@@ -75,7 +79,9 @@ pub fn local_for(listen: &[SocketAddr], target: SocketAddr) -> SocketAddr {
         .find(|address| address.ip().is_loopback() == target.ip().is_loopback())
         .or_else(|| listen.iter().find(same_family))
         .or(listen.first());
-    let Some(chosen) = chosen else { return SocketAddr::from(([127, 0, 0, 1], SIP_PORT)) };
+    let Some(chosen) = chosen else {
+        return SocketAddr::from(([127, 0, 0, 1], SIP_PORT));
+    };
     if !chosen.ip().is_unspecified() {
         return *chosen;
     }

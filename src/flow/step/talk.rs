@@ -29,7 +29,11 @@ impl Keys {
         if (digit == '*' && self.star) || (digit == '#' && self.hash) {
             *self = Self::default();
             run.cancel_timer(TimerName::Star);
-            return if digit == '*' { Wish::NextOffice } else { Wish::EndCall };
+            return if digit == '*' {
+                Wish::NextOffice
+            } else {
+                Wish::EndCall
+            };
         }
         self.release_star(run, talking);
         match digit {

@@ -1,13 +1,13 @@
 //! Tells each key press of a peer once, whatever was lost, doubled or reordered on the way.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Digit, EventPayload};
 
-/// Repeats of a press are known for this long.
-const REMEMBERED: Duration = Duration::from_secs(5);
-/// An event without an end is over after this long without packets (three packets, at least 100 ms).
-const CLOSED_AFTER: Duration = Duration::from_millis(100);
+/// Repeats of a press are known for this many milliseconds.
+const REMEMBERED: u32 = 5000;
+/// An event without an end is over after this many milliseconds without packets (three packets, at least 100 ms).
+const CLOSED_AFTER: u32 = 100;
 /// Ticks between two packets of one event that still belong together: twice 20 ms.
 const SEGMENT_GAP: i32 = 320;
 /// Presses remembered; more than fit in five seconds only push out the oldest.
@@ -26,6 +26,8 @@ pub struct Arrival {
 /// What one stream's presses look like so far.
 #[derive(Debug, Clone, Default)]
 pub struct Receiver {
+    /// When the first packet came; times are in milliseconds since then, to be small.
+    opened: Option<Instant>,
     /// Newest first.
     recent: [Option<Press>; KEYS],
 }
@@ -38,19 +40,21 @@ struct Press {
     event: u8,
     ended: bool,
     duration: u16,
-    seen: Instant,
+    seen: u32,
 }
 
 impl Receiver {
     /// Takes one packet; returns the digit when it is the first of a new press. The marker bit is never required.
     pub fn receive(&mut self, arrival: Arrival) -> Option<Digit> {
         let digit = Digit::from_event(arrival.payload.event)?;
-        self.forget(arrival.at);
-        if self.is_known(&arrival) || self.is_too_old(&arrival) {
+        let opened = *self.opened.get_or_insert(arrival.at);
+        let now = arrival.at.saturating_duration_since(opened).as_millis() as u32;
+        self.forget(now);
+        if self.is_known(now, &arrival) || self.is_too_old(&arrival) {
             return None;
         }
-        let continues = self.continues(&arrival);
-        self.remember(&arrival);
+        let continues = self.continues(now, &arrival);
+        self.remember(now, &arrival);
         (!continues).then_some(digit)
     }
 
@@ -61,16 +65,16 @@ impl Receiver {
         }
     }
 
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: u32) {
         for slot in &mut self.recent {
-            if slot.is_some_and(|press| now.saturating_duration_since(press.seen) > REMEMBERED) {
+            if slot.is_some_and(|press| now.wrapping_sub(press.seen) > REMEMBERED) {
                 *slot = None;
             }
         }
     }
 
     /// Looks for a press of this very key and, if there is one, brings it up to date.
-    fn is_known(&mut self, arrival: &Arrival) -> bool {
+    fn is_known(&mut self, now: u32, arrival: &Arrival) -> bool {
         let same = |press: &&mut Press| {
             press.ssrc == arrival.ssrc
                 && press.event == arrival.payload.event
@@ -79,7 +83,7 @@ impl Receiver {
         let Some(press) = self.recent.iter_mut().flatten().find(same) else {
             return false;
         };
-        press.seen = arrival.at;
+        press.seen = now;
         press.duration = press.duration.max(arrival.payload.duration);
         press.ended |= arrival.payload.end;
         true
@@ -101,7 +105,7 @@ impl Receiver {
     /// Whether a new timestamp still belongs to the newest press: the next segment of a long one (RFC 4733 §2.5.1.3),
     /// or a relay that moves the timestamp inside one press. A new press starts at least 60 ms after the last one;
     /// what starts earlier than that, or before its end, is none.
-    fn continues(&self, arrival: &Arrival) -> bool {
+    fn continues(&self, now: u32, arrival: &Arrival) -> bool {
         let Some(press) = self.recent[0] else { return false };
         if press.ssrc != arrival.ssrc || press.event != arrival.payload.event {
             return false;
@@ -109,12 +113,12 @@ impl Receiver {
         let since_start = arrival.timestamp.wrapping_sub(press.timestamp) as i32;
         let since_end = since_start - i32::from(press.duration);
         let overlaps = since_start > 0 && since_end < 0;
-        let fresh = arrival.at.saturating_duration_since(press.seen) <= CLOSED_AFTER;
+        let fresh = now.wrapping_sub(press.seen) <= CLOSED_AFTER;
         let adjoins = (0..SEGMENT_GAP).contains(&since_end) && !press.ended && !arrival.marker;
         fresh && (overlaps || adjoins)
     }
 
-    fn remember(&mut self, arrival: &Arrival) {
+    fn remember(&mut self, now: u32, arrival: &Arrival) {
         self.recent.rotate_right(1);
         self.recent[0] = Some(Press {
             ssrc: arrival.ssrc,
@@ -122,13 +126,15 @@ impl Receiver {
             event: arrival.payload.event,
             ended: arrival.payload.end,
             duration: arrival.payload.duration,
-            seen: arrival.at,
+            seen: now,
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -341,7 +347,7 @@ mod tests {
             for (index, packet) in sent.iter().enumerate() {
                 let (loss, copies, delay) = fate[index % fate.len()];
                 let last_chance = sent[index + 1..].iter().all(|later| later.key != packet.key);
-                if loss < 4 && !(last_chance && !survivor[packet.key]) {
+                if loss < 4 && (!last_chance || survivor[packet.key]) {
                     continue;
                 }
                 survivor[packet.key] = true;

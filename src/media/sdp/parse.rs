@@ -190,77 +190,30 @@ mod tests {
         session(lines).media[0].laws().collect()
     }
 
+    /// What is odd, the lines, and the codecs they name.
+    type Oddity = (&'static str, &'static str, &'static [(u8, Law)]);
+
+    #[rustfmt::skip]
+    const ODDITIES: &[Oddity] = &[
+        ("static types without rtpmap", "m=audio 4000 RTP/AVP 8 0\r\n", &[(8, Law::A), (0, Law::Mu)]),
+        ("names know no case", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 pcmu/8000\r\n", &[(96, Law::Mu)]),
+        ("one channel named", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/1\r\n", &[(8, Law::A)]),
+        ("empty channel field", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/\r\n", &[(8, Law::A)]),
+        ("another rate is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/16000\r\n", &[]),
+        ("stereo is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000/2\r\n", &[]),
+        ("a static number renamed", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 opus/48000/2\r\n", &[]),
+        ("LF only", "m=audio 4000 RTP/AVP 0\na=ptime:20\n", &[(0, Law::Mu)]),
+        ("last line without an end", "m=audio 4000 RTP/AVP 18 0", &[(0, Law::Mu)]),
+        ("blanks around", "m= audio  4000  RTP/AVP  0 \r\na=rtpmap: 0  PCMU/8000\r\n", &[(0, Law::Mu)]),
+        ("port with a count", "m=audio 4000/1 RTP/AVP 0\r\n", &[(0, Law::Mu)]),
+        ("format that is no number", "m=audio 4000 RTP/AVP x 0 300\r\n", &[(0, Law::Mu)]),
+        ("broken rtpmaps", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0\r\na=rtpmap:x y/z\r\n", &[(0, Law::Mu)]),
+        ("unknown lines", "b=AS:64\r\ny=1\r\nk=prompt\r\nm=audio 4000 RTP/AVP 0\r\ni=x\r\n", &[(0, Law::Mu)]),
+    ];
+
     #[test]
     fn oddities_of_real_trunks_are_read_as_meant() {
-        let table: &[(&str, &str, &[(u8, Law)])] = &[
-            (
-                "static types without rtpmap",
-                "m=audio 4000 RTP/AVP 8 0\r\n",
-                &[(8, Law::A), (0, Law::Mu)],
-            ),
-            (
-                "names know no case",
-                "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 pcmu/8000\r\n",
-                &[(96, Law::Mu)],
-            ),
-            (
-                "one channel named",
-                "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/1\r\n",
-                &[(8, Law::A)],
-            ),
-            (
-                "empty channel field",
-                "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/\r\n",
-                &[(8, Law::A)],
-            ),
-            (
-                "wideband of the same name is another codec",
-                "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/16000\r\n",
-                &[],
-            ),
-            (
-                "stereo is another codec",
-                "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000/2\r\n",
-                &[],
-            ),
-            (
-                "a static number given another meaning",
-                "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 opus/48000/2\r\n",
-                &[],
-            ),
-            ("LF only", "m=audio 4000 RTP/AVP 0\na=ptime:20\n", &[(0, Law::Mu)]),
-            (
-                "last line without an end",
-                "m=audio 4000 RTP/AVP 18 0",
-                &[(0, Law::Mu)],
-            ),
-            (
-                "blanks around",
-                "m= audio  4000  RTP/AVP  0 \r\na=rtpmap: 0  PCMU/8000\r\n",
-                &[(0, Law::Mu)],
-            ),
-            (
-                "port with a count",
-                "m=audio 4000/1 RTP/AVP 0\r\n",
-                &[(0, Law::Mu)],
-            ),
-            (
-                "format that is no number",
-                "m=audio 4000 RTP/AVP x 0 300\r\n",
-                &[(0, Law::Mu)],
-            ),
-            (
-                "broken rtpmap is ignored",
-                "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0\r\na=rtpmap:x y/z\r\n",
-                &[(0, Law::Mu)],
-            ),
-            (
-                "unknown lines",
-                "b=AS:64\r\ny=1\r\nk=prompt\r\nm=audio 4000 RTP/AVP 0\r\ni=x\r\n",
-                &[(0, Law::Mu)],
-            ),
-        ];
-        for (name, lines, expected) in table {
+        for (name, lines, expected) in ODDITIES {
             assert_eq!(&laws(lines), expected, "{name}");
         }
     }

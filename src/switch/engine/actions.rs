@@ -52,7 +52,7 @@ impl Core {
             Action::PlayTone(Tone::Ringback) => {
                 let ringback = self.ringback.clone();
                 self.start_playing(call, vec![ringback], true);
-            },
+            }
             Action::StopPlaying => {
                 if call.playing.take().is_some() {
                     let stream = call.caller.seat.stream;
@@ -60,7 +60,8 @@ impl Core {
                 }
             }
             Action::SetTimer(name, after) => {
-                self.timers.set(call.key, Timer::Flow(name), now.monotonic + after);
+                self.timers
+                    .set(call.key, Timer::Flow(name), now.monotonic + after);
             }
             Action::CancelTimer(name) => self.timers.cancel(call.key, Timer::Flow(name)),
             Action::Dial(request) => self.dial(now, call, *request),
@@ -97,9 +98,26 @@ impl Core {
     /// Takes out of an event what the privacy setting does not keep.
     fn without_private(&self, kind: EventKind) -> EventKind {
         match kind {
-            EventKind::Located { zip, states, districts, rule, confidence, data_version } => {
-                let zip = zip.full.map(|full| KeptZip::new(full, self.settings.zip_detail)).unwrap_or_default();
-                EventKind::Located { zip, states, districts, rule, confidence, data_version }
+            EventKind::Located {
+                zip,
+                states,
+                districts,
+                rule,
+                confidence,
+                data_version,
+            } => {
+                let zip = zip
+                    .full
+                    .map(|full| KeptZip::new(full, self.settings.zip_detail))
+                    .unwrap_or_default();
+                EventKind::Located {
+                    zip,
+                    states,
+                    districts,
+                    rule,
+                    confidence,
+                    data_version,
+                }
             }
             kind => kind,
         }
@@ -120,7 +138,9 @@ impl Core {
         let number = call.caller.number;
         self.note(now, call, Some(number), EventKind::Answered);
         if let Some(law) = call.caller.law() {
-            let codec = EventKind::CodecChosen { codec: law.name().to_owned() };
+            let codec = EventKind::CodecChosen {
+                codec: law.name().to_owned(),
+            };
             self.note(now, call, Some(number), codec);
         }
     }
@@ -156,12 +176,22 @@ impl Core {
         call.next_play += 1;
         call.playing = Some(play);
         let stream = call.caller.seat.stream;
-        self.media(call.key, media::Command::Play { stream, play: PlayId(play), clips, repeat });
+        self.media(
+            call.key,
+            media::Command::Play {
+                stream,
+                play: PlayId(play),
+                clips,
+                repeat,
+            },
+        );
     }
 
     /// Joins both legs. A caller who was not answered hears the far end by early media.
     fn bridge(&mut self, now: Now, call: &mut Call, withhold_star: bool) {
-        let Some(callee) = call.callee.as_ref().filter(|leg| leg.is_up() && leg.opened) else { return };
+        let Some(callee) = call.callee.as_ref().filter(|leg| leg.is_up() && leg.opened) else {
+            return;
+        };
         let with = callee.number;
         if call.caller.state == LegState::Invited {
             if let (Some(answer), Some(_)) = (call.caller.answer.clone(), &call.caller.agreed) {
@@ -187,9 +217,17 @@ impl Core {
     }
 
     pub(super) fn send_digit(&mut self, call: &mut Call, digit: char) {
-        let Some(stream) = call.callee_up().map(|leg| leg.seat.stream) else { return };
+        let Some(stream) = call.callee_up().map(|leg| leg.seat.stream) else {
+            return;
+        };
         if let Ok(digit) = Digit::try_from(digit) {
-            self.media(call.key, media::Command::SendDigits { stream, digits: Digits::new(vec![digit]) });
+            self.media(
+                call.key,
+                media::Command::SendDigits {
+                    stream,
+                    digits: Digits::new(vec![digit]),
+                },
+            );
         }
     }
 
@@ -202,7 +240,11 @@ impl Core {
             leg: number,
             at: UtcMicros::from(now.wall),
             direction: crate::call::record::Direction::Outbound,
-            party: Party::Office { target, office: skipped.office, number: None },
+            party: Party::Office {
+                target,
+                office: skipped.office,
+                number: None,
+            },
             trunk: None,
             choice: None,
             attempt: 1,
@@ -210,7 +252,9 @@ impl Core {
         };
         call.book.open_leg(opened, &mut self.changes);
         self.close_undialled(now, call, number, skipped.disposition);
-        debug_assert!(skipped.disposition.never_dialled() || skipped.disposition == LegDisposition::CallerSkipped);
+        debug_assert!(
+            skipped.disposition.never_dialled() || skipped.disposition == LegDisposition::CallerSkipped
+        );
     }
 }
 

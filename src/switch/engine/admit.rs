@@ -37,7 +37,11 @@ impl Core {
     ) -> Option<(CallKey, Box<Call>)> {
         let index = Self::index_of(peer);
         let trunk = self.settings.trunks.get(index)?.name.clone();
-        let user = if invite.to_registration { user_of(&invite.to.uri) } else { invite.user.as_str() };
+        let user = if invite.to_registration {
+            user_of(&invite.to.uri)
+        } else {
+            invite.user.as_str()
+        };
         let number = NumberFormat::read(user);
         let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
             self.endpoint.reject(now.monotonic, session, 404, None);
@@ -134,8 +138,14 @@ impl Core {
     }
 
     fn language_of(&self, route: &Route) -> Language {
-        let of_campaign = route.campaign.as_ref().and_then(|campaign| campaign.languages.first());
-        of_campaign.or(self.settings.languages.first()).copied().unwrap_or(Language::ENGLISH)
+        let of_campaign = route
+            .campaign
+            .as_ref()
+            .and_then(|campaign| campaign.languages.first());
+        of_campaign
+            .or(self.settings.languages.first())
+            .copied()
+            .unwrap_or(Language::ENGLISH)
     }
 
     fn opened(
@@ -167,13 +177,17 @@ impl Core {
     }
 
     fn turn_away(&mut self, now: Now, session: SessionId, opened: CallOpened, reason: &str) {
-        self.endpoint.reject(now.monotonic, session, 503, Some(RETRY_AFTER));
+        self.endpoint
+            .reject(now.monotonic, session, 503, Some(RETRY_AFTER));
         if !self.records_accepted {
             return;
         }
         let (call, at) = (opened.call, opened.at);
         let mut book = Book::open(opened, &mut self.changes);
-        let refused = EventKind::Refused { status: 503, reason: reason.to_owned() };
+        let refused = EventKind::Refused {
+            status: 503,
+            reason: reason.to_owned(),
+        };
         book.note(at, None, refused, &mut self.changes);
         let closed = CallClosed {
             call,
@@ -189,7 +203,9 @@ impl Core {
 /// The caller's number: what the trunk asserts, else what From says.
 fn caller_number(invite: &IncomingInvite) -> Option<PhoneNumber> {
     let asserted = invite.asserted.iter().map(|party| party.uri.as_str());
-    asserted.chain([invite.from.uri.as_str()]).find_map(|uri| PhoneNumber::parse_us(user_of(uri)).ok())
+    asserted
+        .chain([invite.from.uri.as_str()])
+        .find_map(|uri| PhoneNumber::parse_us(user_of(uri)).ok())
 }
 
 /// The user part of a sip: or tel: URI.

@@ -102,12 +102,23 @@ impl Core {
 
     fn invite(&self, index: usize, dialled: &Dialled, offer: Vec<u8>, call: &Call) -> Invite {
         let trunk = &self.settings.trunks[index];
-        let uri = format!("sip:{}{}@{}", trunk.dial_prefix, trunk.number_format.write(dialled), trunk.host);
-        let account = trunk.credentials.as_ref().map(|credentials| credentials.username.as_str());
+        let uri = format!(
+            "sip:{}{}@{}",
+            trunk.dial_prefix,
+            trunk.number_format.write(dialled),
+            trunk.host
+        );
+        let account = trunk
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.username.as_str());
         let shown = trunk.caller_id.as_ref().map(|number| number.as_str());
         let from = format!("sip:{}@{}", shown.or(account).unwrap_or("anonymous"), trunk.host);
         let identity = shown.map(|number| {
-            ("P-Asserted-Identity".to_owned(), format!("<sip:{number}@{}>", trunk.host))
+            (
+                "P-Asserted-Identity".to_owned(),
+                format!("<sip:{number}@{}>", trunk.host),
+            )
         });
         Invite {
             peer: Self::peer_id(index),
@@ -143,7 +154,11 @@ impl Core {
             direction: Direction::Outbound,
             party,
             trunk: trunk.map(|index| self.settings.trunks[index].name.clone()),
-            choice: Some(if request.target.is_some() { request.choice } else { Choice::Route }),
+            choice: Some(if request.target.is_some() {
+                request.choice
+            } else {
+                Choice::Route
+            }),
             attempt: request.attempt,
             caller_id_policy: trunk.map(|index| match self.settings.trunks[index].caller_id {
                 Some(_) => "trunk_number".to_owned(),
@@ -161,12 +176,17 @@ impl Core {
         disposition: LegDisposition,
     ) {
         self.close_undialled(now, call, number, disposition);
-        call.pending.push_back(FlowEvent::CalleeEnded { disposition, cause: Cause::default() });
+        call.pending.push_back(FlowEvent::CalleeEnded {
+            disposition,
+            cause: Cause::default(),
+        });
     }
 
     pub(super) fn on_callee_event(&mut self, now: Now, call: &mut Call, event: sip::Event) {
         let at = UtcMicros::from(now.wall);
-        let Some(leg) = call.callee.as_mut().filter(|leg| leg.is_up()) else { return };
+        let Some(leg) = call.callee.as_mut().filter(|leg| leg.is_up()) else {
+            return;
+        };
         match event {
             sip::Event::Ringing { .. } => {
                 if leg.ringing_at.is_none() {
@@ -187,7 +207,10 @@ impl Core {
                     sip::Ended::ByPeer => EndedBy::Office,
                     _ => EndedBy::Trunk,
                 };
-                let cause = Cause { q850: reason.cause, ..Cause::default() };
+                let cause = Cause {
+                    q850: reason.cause,
+                    ..Cause::default()
+                };
                 let disposition = match leg.answered_at {
                     Some(_) if ended == sip::Ended::NoSdp => LegDisposition::MediaFailed,
                     Some(since) => talk_disposition(since, at, TalkEnd::OfficeHungUp),
@@ -195,7 +218,8 @@ impl Core {
                     None => LegDisposition::TrunkError,
                 };
                 self.end_callee(now, call, disposition, by, cause.clone());
-                call.pending.push_back(FlowEvent::CalleeEnded { disposition, cause });
+                call.pending
+                    .push_back(FlowEvent::CalleeEnded { disposition, cause });
             }
             _ => {}
         }
@@ -227,9 +251,10 @@ impl Core {
             self.endpoint.hangup(now.monotonic, session, Some(sip::Cause(88)));
             let disposition = LegDisposition::MediaFailed;
             self.end_callee(now, call, disposition, EndedBy::Server, Cause::default());
-            return call
-                .pending
-                .push_back(FlowEvent::CalleeEnded { disposition, cause: Cause::default() });
+            return call.pending.push_back(FlowEvent::CalleeEnded {
+                disposition,
+                cause: Cause::default(),
+            });
         }
         leg.state = LegState::Answered;
         leg.answered_at = Some(at);
@@ -269,10 +294,14 @@ impl Core {
             phrase: Some(Phrase::new(&failure.phrase)),
         };
         let number = call.callee.as_ref().map(|leg| leg.number);
-        let failed = EventKind::DialFailed { disposition, cause: cause.clone() };
+        let failed = EventKind::DialFailed {
+            disposition,
+            cause: cause.clone(),
+        };
         self.note(now, call, number, failed);
         self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
-        call.pending.push_back(FlowEvent::CalleeEnded { disposition, cause });
+        call.pending
+            .push_back(FlowEvent::CalleeEnded { disposition, cause });
     }
 
     /// The flow ends the dialled leg. What became of it depends on how far it came.
@@ -281,7 +310,9 @@ impl Core {
         let Some(leg) = call.callee_up() else { return };
         let session = leg.session;
         let disposition = match (leg.answered_at, wished) {
-            (Some(since), LegDisposition::CallerEndedTalk) => talk_disposition(since, at, TalkEnd::CallerWentOn),
+            (Some(since), LegDisposition::CallerEndedTalk) => {
+                talk_disposition(since, at, TalkEnd::CallerWentOn)
+            }
             (Some(since), LegDisposition::LimitReached) => talk_disposition(since, at, TalkEnd::TalkLimit),
             (None, LegDisposition::LimitReached) => LegDisposition::NoAnswer,
             (_, wished) => wished,
@@ -294,11 +325,17 @@ impl Core {
         };
         self.endpoint.hangup(now.monotonic, session, None);
         self.end_callee(now, call, disposition, by, Cause::default());
-        call.pending.push_back(FlowEvent::CalleeEnded { disposition, cause: Cause::default() });
+        call.pending.push_back(FlowEvent::CalleeEnded {
+            disposition,
+            cause: Cause::default(),
+        });
     }
 }
 
 pub(super) fn talk_disposition(since: UtcMicros, at: UtcMicros, end: TalkEnd) -> LegDisposition {
     let micros = u64::try_from(at.since(since)).unwrap_or(0);
-    LegDisposition::of(&LegEnd::Talked { talk: Duration::from_micros(micros), end })
+    LegDisposition::of(&LegEnd::Talked {
+        talk: Duration::from_micros(micros),
+        end,
+    })
 }

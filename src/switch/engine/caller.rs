@@ -24,7 +24,10 @@ impl Core {
                     sip::Ended::ByPeer | sip::Ended::CancelledByPeer => EndedBy::Caller,
                     _ => EndedBy::Trunk,
                 };
-                let cause = Cause { q850: reason.cause, ..Cause::default() };
+                let cause = Cause {
+                    q850: reason.cause,
+                    ..Cause::default()
+                };
                 self.on_caller_gone(now, call, by, cause);
             }
             sip::Event::Failed { .. } => self.on_caller_gone(now, call, EndedBy::Trunk, Cause::default()),
@@ -148,7 +151,8 @@ impl Core {
     }
 
     pub(super) fn note(&mut self, now: Now, call: &mut Call, leg: Option<LegNumber>, kind: EventKind) {
-        call.book.note(UtcMicros::from(now.wall), leg, kind, &mut self.changes);
+        call.book
+            .note(UtcMicros::from(now.wall), leg, kind, &mut self.changes);
     }
 }
 

@@ -86,7 +86,10 @@ impl Core {
 
     /// How many sockets should be made now, so that the stock is full again.
     pub fn seats_wanted(&mut self) -> Option<usize> {
-        let wanted = self.settings.stock.saturating_sub(self.seats.len() + self.seats_asked);
+        let wanted = self
+            .settings
+            .stock
+            .saturating_sub(self.seats.len() + self.seats_asked);
         let low = self.seats.len() + self.seats_asked <= self.settings.stock / 2;
         (low && wanted > 0).then(|| {
             self.seats_asked += wanted;
@@ -114,9 +117,16 @@ impl Core {
     /// How far a trunk's media addresses are trusted: one that is itself on a private network may name private
     /// addresses, any other may not.
     pub fn source_rule(&self, trunk: usize, described: Option<SocketAddr>) -> SourceRule {
-        let near = self.lines.get(trunk).is_some_and(|line| line.targets.iter().all(|target| is_private(target.ip())));
+        let near = self
+            .lines
+            .get(trunk)
+            .is_some_and(|line| line.targets.iter().all(|target| is_private(target.ip())));
         let allowed = near || described.is_none_or(|address| media::sdp::address::refusal(address).is_none());
-        SourceRule { send_first: allowed, unheard_limit: None, ..SourceRule::default() }
+        SourceRule {
+            send_first: allowed,
+            unheard_limit: None,
+            ..SourceRule::default()
+        }
     }
 
     pub fn trunk_index(&self, name: &TrunkName) -> Option<usize> {
@@ -133,7 +143,9 @@ impl Core {
 
     /// A trunk's addresses are known (anew): the SIP core may talk to it, and registers if it is to.
     pub fn set_targets(&mut self, now: Now, name: &TrunkName, targets: Vec<SocketAddr>, local: SocketAddr) {
-        let Some(index) = self.trunk_index(name) else { return };
+        let Some(index) = self.trunk_index(name) else {
+            return;
+        };
         let id = Self::peer_id(index);
         let trunk = &self.settings.trunks[index];
         let peer = Peer {
@@ -156,7 +168,10 @@ impl Core {
     fn registration(&mut self, index: usize, expires: Duration) -> sip::Registration {
         self.lines[index].registering = true;
         let trunk = &self.settings.trunks[index];
-        let username = trunk.credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
+        let username = trunk
+            .credentials
+            .as_ref()
+            .map_or("", |credentials| credentials.username.as_str());
         sip::Registration {
             peer: Self::peer_id(index),
             registrar: format!("sip:{}", trunk.host),
@@ -169,11 +184,20 @@ impl Core {
         let status = match event {
             sip::Event::Registered { peer, expires } => {
                 self.line(peer, |line| line.registered = true);
-                self.name_of(peer).map(|trunk| TrunkStatus::Registered { trunk, expires })
+                self.name_of(peer)
+                    .map(|trunk| TrunkStatus::Registered { trunk, expires })
             }
-            sip::Event::RegistrationFailed { peer, status, retry_in } => {
+            sip::Event::RegistrationFailed {
+                peer,
+                status,
+                retry_in,
+            } => {
                 self.line(peer, |line| line.registered = false);
-                self.name_of(peer).map(|trunk| TrunkStatus::RegistrationFailed { trunk, status, retry_in })
+                self.name_of(peer).map(|trunk| TrunkStatus::RegistrationFailed {
+                    trunk,
+                    status,
+                    retry_in,
+                })
             }
             sip::Event::Deregistered { peer } => {
                 self.line(peer, |line| {
@@ -196,7 +220,10 @@ impl Core {
     }
 
     fn name_of(&self, peer: PeerId) -> Option<TrunkName> {
-        self.settings.trunks.get(Self::index_of(peer)).map(|trunk| trunk.name.clone())
+        self.settings
+            .trunks
+            .get(Self::index_of(peer))
+            .map(|trunk| trunk.name.clone())
     }
 
     pub fn drain(&mut self, now: Now) {

@@ -49,13 +49,28 @@ impl Core {
     ) {
         self.hang_up_callee(now, call, LegDisposition::LimitReached);
         match call.caller.state {
-            LegState::Invited => self.endpoint.reject(now.monotonic, call.caller.session, status, None),
+            LegState::Invited => self
+                .endpoint
+                .reject(now.monotonic, call.caller.session, status, None),
             LegState::Answered => self.endpoint.hangup(now.monotonic, call.caller.session, None),
             LegState::Ended => {}
         }
         let sip_status = (call.caller.state == LegState::Invited).then_some(status);
-        let by = if call.caller.answered_at.is_none() { EndedBy::Trunk } else { EndedBy::Server };
-        self.end_call(now, call, disposition, by, Cause { sip_status, ..Cause::default() });
+        let by = if call.caller.answered_at.is_none() {
+            EndedBy::Trunk
+        } else {
+            EndedBy::Server
+        };
+        self.end_call(
+            now,
+            call,
+            disposition,
+            by,
+            Cause {
+                sip_status,
+                ..Cause::default()
+            },
+        );
     }
 
     /// A fault of ours: the call ends, no other notices.
@@ -90,7 +105,12 @@ impl Core {
             self.media(call.key, media::Command::Unbridge { stream });
             self.note(now, call, Some(leg.number), EventKind::Unbridged);
         }
-        leg.ending = Some(LegEnding { at, disposition, ended_by, cause });
+        leg.ending = Some(LegEnding {
+            at,
+            disposition,
+            ended_by,
+            cause,
+        });
         self.let_go(now, call, leg);
     }
 
@@ -113,9 +133,16 @@ impl Core {
             (Some(since), EndedBy::Caller) => talk_disposition(since, at, TalkEnd::CallerHungUp),
             (Some(since), _) if at.since(since) >= 0 => talk_disposition(since, at, TalkEnd::CallerHungUp),
             (None, EndedBy::Caller) => LegDisposition::CallerEndedRinging,
-            _ => cause.sip_status.map_or(LegDisposition::TrunkError, LegDisposition::of_status),
+            _ => cause
+                .sip_status
+                .map_or(LegDisposition::TrunkError, LegDisposition::of_status),
         };
-        call.caller.ending = Some(LegEnding { at, disposition: leg_disposition, ended_by: by, cause });
+        call.caller.ending = Some(LegEnding {
+            at,
+            disposition: leg_disposition,
+            ended_by: by,
+            cause,
+        });
     }
 
     /// Ends a leg's session here and asks for its stream's totals; without a stream its record is closed at once.
@@ -126,8 +153,14 @@ impl Core {
             self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
         }
         if leg.opened {
-            self.media(call.key, media::Command::Close { stream: leg.seat.stream });
-            self.timers.set(call.key, Timer::Totals, now.monotonic + TOTALS_PATIENCE);
+            self.media(
+                call.key,
+                media::Command::Close {
+                    stream: leg.seat.stream,
+                },
+            );
+            self.timers
+                .set(call.key, Timer::Totals, now.monotonic + TOTALS_PATIENCE);
             call.ended_legs.push(leg);
         } else {
             self.streams.remove(&leg.seat.stream);
@@ -137,7 +170,9 @@ impl Core {
     }
 
     pub(super) fn on_totals(&mut self, call: &mut Call, stream: StreamId, statistics: &Statistics) {
-        let Some(at) = call.ended_legs.iter().position(|leg| leg.seat.stream == stream) else { return };
+        let Some(at) = call.ended_legs.iter().position(|leg| leg.seat.stream == stream) else {
+            return;
+        };
         let leg = call.ended_legs.swap_remove(at);
         self.streams.remove(&stream);
         let summary = MediaSummary {

@@ -50,7 +50,11 @@ pub enum Input<'a> {
     StreamsFailed(usize),
     /// The addresses behind a trunk's host name, best first.
     /// `local` is the address of ours that reaches them.
-    TrunkResolved { trunk: TrunkName, targets: Vec<SocketAddr>, local: SocketAddr },
+    TrunkResolved {
+        trunk: TrunkName,
+        targets: Vec<SocketAddr>,
+        local: SocketAddr,
+    },
     /// Another directory for calls that begin from now on.
     Directory(Arc<Directory>),
     /// Whether records can be written; calls are refused while they cannot.
@@ -64,9 +68,17 @@ pub enum Input<'a> {
 /// What the switch is to do.
 #[derive(Debug)]
 pub enum Output {
-    Transmit { local: SocketAddr, destination: SocketAddr, transport: sip::Transport, bytes: Vec<u8> },
+    Transmit {
+        local: SocketAddr,
+        destination: SocketAddr,
+        transport: sip::Transport,
+        bytes: Vec<u8>,
+    },
     /// For the media thread of the call, which has all its streams.
-    Media { call: CallKey, command: media::Command },
+    Media {
+        call: CallKey,
+        command: media::Command,
+    },
     /// A stream's socket that was never used can be closed.
     Discard(media::StreamId),
     /// So many sockets should be made ready.
@@ -86,7 +98,10 @@ pub struct Engine {
 impl Engine {
     /// `seed` must be secret and fresh: tags, ids, SSRCs and nonces come from it.
     pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
-        Self { core: Core::new(settings, seed), calls: HashMap::new() }
+        Self {
+            core: Core::new(settings, seed),
+            calls: HashMap::new(),
+        }
     }
 
     /// Calls whose record is not closed.
@@ -109,7 +124,10 @@ impl Engine {
 
     /// Whether the flow of the oldest call waits for keys; for simulated callers.
     pub fn waits_for_keys(&self) -> bool {
-        self.calls.iter().min_by_key(|(key, _)| **key).is_some_and(|(_, call)| call.run.waits_for_keys())
+        self.calls
+            .iter()
+            .min_by_key(|(key, _)| **key)
+            .is_some_and(|(_, call)| call.run.waits_for_keys())
     }
 
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
@@ -121,7 +139,11 @@ impl Engine {
             Input::Media(event) => self.on_media(now, event),
             Input::StreamReady(seat) => self.core.add_seat(seat),
             Input::StreamsFailed(count) => self.core.seats_failed(count),
-            Input::TrunkResolved { trunk, targets, local } => {
+            Input::TrunkResolved {
+                trunk,
+                targets,
+                local,
+            } => {
                 self.core.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
@@ -171,8 +193,18 @@ impl Engine {
     fn drain_sip(&mut self, now: Now) {
         loop {
             match self.core.endpoint.poll_output() {
-                sip::Output::Transmit { local, destination, transport, bytes } => {
-                    self.core.outputs.push_back(Output::Transmit { local, destination, transport, bytes });
+                sip::Output::Transmit {
+                    local,
+                    destination,
+                    transport,
+                    bytes,
+                } => {
+                    self.core.outputs.push_back(Output::Transmit {
+                        local,
+                        destination,
+                        transport,
+                        bytes,
+                    });
                 }
                 sip::Output::Event(event) => self.on_sip(now, event),
                 sip::Output::Wait(deadline) => {
@@ -186,7 +218,11 @@ impl Engine {
 
     fn on_sip(&mut self, now: Now, event: sip::Event) {
         match event {
-            sip::Event::Incoming { session, peer, invite } => {
+            sip::Event::Incoming {
+                session,
+                peer,
+                invite,
+            } => {
                 if let Some((key, call)) = self.core.admit(now, session, peer, &invite, self.calls.len()) {
                     self.calls.insert(key, call);
                     self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
@@ -194,7 +230,9 @@ impl Engine {
             }
             event => match call::session_of(&event) {
                 Some(session) => {
-                    let Some(&(key, side)) = self.core.sessions.get(&session) else { return };
+                    let Some(&(key, side)) = self.core.sessions.get(&session) else {
+                        return;
+                    };
                     self.with_call(now, key, |core, call| match side {
                         Side::Caller => core.on_caller_event(now, call, event),
                         Side::Callee => core.on_callee_event(now, call, event),
@@ -213,14 +251,18 @@ impl Engine {
             | media::Event::Silent { stream }
             | media::Event::Closed { stream, .. } => *stream,
         };
-        let Some(&(key, side)) = self.core.streams.get(&stream) else { return };
+        let Some(&(key, side)) = self.core.streams.get(&stream) else {
+            return;
+        };
         self.with_call(now, key, |core, call| core.on_media_event(now, call, side, event));
         self.drain_sip(now);
     }
 
     /// Lets something happen to a call, then lets its flow react until it rests; forgets the call once it is over.
     fn with_call(&mut self, now: Now, key: CallKey, happening: impl FnOnce(&mut Core, &mut Call)) {
-        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
         happening(&mut self.core, call);
         self.core.settle(now, call);
         if self.core.finish_if_over(now, call) {

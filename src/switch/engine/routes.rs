@@ -53,7 +53,10 @@ impl Routes {
                 Wanted::Campaign(id) => match campaigns.get(id) {
                     Some(campaign) => (Some(Arc::clone(campaign)), campaign.flow.as_str()),
                     None => {
-                        errors.push(RouteError::NoCampaign { pattern: pattern.clone(), campaign: id.clone() });
+                        errors.push(RouteError::NoCampaign {
+                            pattern: pattern.clone(),
+                            campaign: id.clone(),
+                        });
                         continue;
                     }
                 },
@@ -66,11 +69,18 @@ impl Routes {
                     flow: Arc::clone(flow),
                     campaign,
                 }),
-                None => errors.push(RouteError::NoFlow { pattern: pattern.clone(), flow: flow.to_owned() }),
+                None => errors.push(RouteError::NoFlow {
+                    pattern: pattern.clone(),
+                    flow: flow.to_owned(),
+                }),
             }
         }
         routes.sort_by_key(|route| std::cmp::Reverse(route.pattern.closeness()));
-        if errors.is_empty() { Ok(Self { routes }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { routes })
+        } else {
+            Err(errors)
+        }
     }
 
     /// The closest pattern wins; of equally close ones, the first in the configuration.

@@ -60,9 +60,18 @@ pub struct Settings {
 /// What became of a trunk's registration or address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrunkStatus {
-    Registered { trunk: TrunkName, expires: Duration },
-    RegistrationFailed { trunk: TrunkName, status: u16, retry_in: Duration },
-    Left { trunk: TrunkName },
+    Registered {
+        trunk: TrunkName,
+        expires: Duration,
+    },
+    RegistrationFailed {
+        trunk: TrunkName,
+        status: u16,
+        retry_in: Duration,
+    },
+    Left {
+        trunk: TrunkName,
+    },
 }
 
 /// A trunk as an operator sees it.
