@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 
 use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::call::record::{CallRecord, Party};
+use crate::command::call::{self, CallCommand, ShowArgs};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::store::{CallFilter, CallStore, SqliteStore};
@@ -84,14 +86,15 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
     story.tell(&folder).await?;
 
     switch.flush().await;
-    let record = latest(switch.store()).await?;
+    let store = switch.store();
+    let record = latest(Arc::clone(&store)).await?;
     judge(&record, &mut checks);
     checks.that(
         "an independent SIP reader understood every message",
         trunk.customer().unreadable == 0,
     );
     if args.stay && checks.all_hold() {
-        show(&record, &checks);
+        show(&store, &checks)?;
         stay(&stage, &folder).await?;
         switch.shutdown(Duration::ZERO).await;
         return Ok(ExitCode::SUCCESS);
@@ -99,7 +102,7 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
     switch.shutdown(Duration::ZERO).await;
     let left = trunk.until(SOON, |customer| customer.removed > 0).await;
     checks.that("the server takes its registration back when it ends", left);
-    show(&record, &checks);
+    show(&store, &checks)?;
     Ok(if checks.all_hold() {
         ExitCode::SUCCESS
     } else {
@@ -186,10 +189,14 @@ fn judge(record: &CallRecord, checks: &mut Checks) {
     checks.that("the record counts the audio packets", carried);
 }
 
-fn show(record: &CallRecord, checks: &Checks) {
-    println!("\nThe call record (trunkline call show {}):\n", record.summary.id);
-    println!("{}", crate::command::call::describe(record));
-    println!("What had to happen:");
+fn show(store: &SqliteStore, checks: &Checks) -> anyhow::Result<()> {
+    println!("\nThe call record, as `trunkline call show last` shows it:\n");
+    let last = CallCommand::Show(ShowArgs {
+        id: "last".to_owned(),
+        json: false,
+    });
+    call::run_with(store, &last, &TimeZone::system(), &mut std::io::stdout().lock())?;
+    println!("\nWhat had to happen:\n");
     checks.print();
     println!(
         "\n{}",
@@ -199,6 +206,7 @@ fn show(record: &CallRecord, checks: &Checks) {
             "Not all of it happened."
         }
     );
+    Ok(())
 }
 
 /// Keeps the hotline running and tells how to call it.
