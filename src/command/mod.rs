@@ -19,6 +19,7 @@ pub enum Command {
     Serve(serve::Args),
     /// Check the configuration, flows, prompts and directory; tell every problem
     Check(check::Args),
+    Demo(demo::Args),
     Lookup(lookup::Args),
     Directory(directory::Args),
     Call(call::CallArgs),
@@ -38,6 +39,7 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Demo(args) => demo::run(&args),
             Self::Lookup(args) => lookup::run(args),
             Self::Directory(args) => directory::run(args),
             Self::Call(args) => call::run(&args),

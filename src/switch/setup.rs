@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use media::{Clip, Law};
 
 use super::engine::{Recordings, Routes, Settings, Trunk, Wanted};
@@ -29,6 +30,8 @@ const FILES_FOR_ALL_ELSE: u64 = 256;
 #[derive(Default)]
 pub struct Parts {
     pub directory: Option<Arc<Directory>>,
+    /// The wall-clock time to begin at; the machine's, if left out.
+    pub wall: Option<Timestamp>,
 }
 
 /// Why a switch did not start.
