@@ -8,6 +8,7 @@ pub mod directory;
 pub mod lookup;
 pub mod prompt;
 pub mod serve;
+pub mod simulate;
 pub mod status;
 
 use std::process::ExitCode;
@@ -19,7 +20,9 @@ pub enum Command {
     Serve(serve::Args),
     /// Check the configuration, flows, prompts and directory; tell every problem
     Check(check::Args),
+    Demo(demo::Args),
     Lookup(lookup::Args),
+    Simulate(simulate::Args),
     Directory(directory::Args),
     Call(call::CallArgs),
     Prompt(prompt::PromptArgs),
@@ -38,7 +41,9 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Demo(args) => demo::run(&args),
             Self::Lookup(args) => lookup::run(args),
+            Self::Simulate(args) => simulate::run(&args),
             Self::Directory(args) => directory::run(args),
             Self::Call(args) => call::run(&args),
             Self::Prompt(args) => prompt::run(&args),
