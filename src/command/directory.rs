@@ -64,6 +64,9 @@ struct ImportArgs {
     /// Under which licence, for the record
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     licence: String,
+    /// Take files that hold far fewer records than are loaded
+    #[arg(long)]
+    allow_fewer: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -193,6 +196,7 @@ fn read_and_import(args: &ImportArgs, base: &Dataset) -> anyhow::Result<Imported
             kind: args.kind,
             as_of,
             licence: &args.licence,
+            allow_fewer: args.allow_fewer,
         },
         &args.files,
         base,
@@ -366,6 +370,7 @@ fn bundle(args: &BundleArgs) -> anyhow::Result<ExitCode> {
             kind: published.kind,
             as_of,
             licence: published.licence,
+            allow_fewer: true,
         };
         dataset = import_files(&about, &files, &dataset)?.dataset;
     }
@@ -383,6 +388,7 @@ struct About<'a> {
     kind: SourceKind,
     as_of: Date,
     licence: &'a str,
+    allow_fewer: bool,
 }
 
 /// Reads the files and imports them into `base`, with a progress bar where a person watches. Notices go to standard
@@ -403,6 +409,7 @@ fn import_files(about: &About<'_>, paths: &[PathBuf], base: &Dataset) -> anyhow:
         files: &files,
         as_of: about.as_of,
         licence: about.licence,
+        allow_fewer: about.allow_fewer,
     };
     let imported = import.run(base, &mut |done| bar.set_position(done));
     bar.finish_and_clear();

@@ -147,7 +147,8 @@ fn text(directory: &Directory, zip: Zip, at: Timestamp) -> String {
     let located = directory.locate(zip);
     let mut lines = vec![place(&located)];
     for part in &located.districts {
-        lines.push(district_line(part, located.districts.len()));
+        let split = located.districts.len() > 1 && located.confidence > Confidence::Low;
+        lines.push(district_line(part, split));
     }
     let targets = directory.targets_of(&located);
     for target in targets {
@@ -184,12 +185,12 @@ fn place(located: &Located) -> String {
     }
 }
 
-fn district_line(part: &DistrictShare, parts: usize) -> String {
+fn district_line(part: &DistrictShare, split: bool) -> String {
     let name = match part.district {
         0 => format!("{} at large", part.state),
         number => format!("{}-{number}", part.state),
     };
-    let share = if parts > 1 {
+    let share = if split {
         format!("  {:5.1} % of its people", part.share * 100.0)
     } else {
         String::new()

@@ -352,6 +352,15 @@ impl Directory {
             .map(|at| &self.zips[at])
     }
 
+    /// The known ZIP codes with the same first three digits.
+    pub(super) fn zips_of_prefix(&self, zip: Zip) -> &[ZipEntry] {
+        let first = self
+            .zips
+            .partition_point(|entry| entry.zip.prefix() < zip.prefix());
+        let length = self.zips[first..].partition_point(|entry| entry.zip.prefix() == zip.prefix());
+        &self.zips[first..first + length]
+    }
+
     pub(super) fn shares_of(&self, entry: &ZipEntry) -> &[ShareRow] {
         let first = entry.first_share as usize;
         &self.shares[first..first + entry.share_count as usize]

@@ -39,6 +39,9 @@ pub struct Import<'a> {
     /// The day the facts are from.
     pub as_of: Date,
     pub licence: &'a str,
+    /// Takes a file that holds far fewer records than are loaded. Without it such a file is a problem: a download that
+    /// broke off is a well-formed table.
+    pub allow_fewer: bool,
 }
 
 /// What an import made.
@@ -78,6 +81,9 @@ impl Import<'_> {
                 "holds no records",
             );
         }
+        if let Some(message) = self.shrinks(base, &dataset) {
+            problems.file(self.files.first().map_or("no file", |file| file.name), message);
+        }
         let notices = problems.finish()?;
         dataset.set_source(Source {
             kind: self.kind,
@@ -97,4 +103,21 @@ impl Import<'_> {
             notices,
         })
     }
+
+    fn shrinks(&self, before: &Dataset, after: &Dataset) -> Option<String> {
+        let count = |dataset: &Dataset| match self.kind {
+            SourceKind::Congress => dataset.targets.len(),
+            SourceKind::Offices => dataset.offices.len(),
+            SourceKind::Zips => dataset.zips.len(),
+            SourceKind::ZipDistricts | SourceKind::CensusZcta => dataset.shares.len(),
+            SourceKind::Holidays => 0,
+        };
+        let (before, after) = (count(before), count(after));
+        let fewer = !self.allow_fewer && after * FEWER_OF < before * FEWER_PARTS;
+        fewer.then(|| format!("leaves {after} rows of {before}; if that is right, allow fewer rows"))
+    }
 }
+
+/// Fewer than four fifths of what was loaded is a broken file rather than a change in the world.
+const FEWER_PARTS: usize = 4;
+const FEWER_OF: usize = 5;
