@@ -61,6 +61,8 @@ pub struct Status {
     pub sip_retransmitted: u64,
     pub sip_strangers: u64,
     pub sip_malformed: u64,
+    /// Datagrams that the system did not take.
+    pub sip_unsent: u64,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -541,6 +543,7 @@ impl Running {
             sip_retransmitted: sip.retransmitted,
             sip_strangers: sip.strangers,
             sip_malformed: sip.malformed,
+            sip_unsent: self.sockets.unsent(),
         });
     }
 

@@ -14,7 +14,13 @@ fn caller_reaches_representative_and_both_senators_one_after_the_other() {
     assert_eq!(told.leg_dispositions(), [LegDisposition::AnsweredConversation; 3]);
     assert_eq!(told.targets().len(), 3);
     let heard = told.heard();
-    for words in ["five-digit ZIP code", "three offices", "Nancy Pelosi", "Padilla", "Thank you for speaking up"] {
+    for words in [
+        "five-digit ZIP code",
+        "three offices",
+        "Nancy Pelosi",
+        "Padilla",
+        "Thank you for speaking up",
+    ] {
         assert!(heard.contains(words), "{words}: {heard}");
     }
 }
@@ -26,7 +32,10 @@ fn keys_typed_during_the_greeting_count() {
     story.keys = vec!["94110".to_owned()];
     let told = story.tell();
     assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
-    let first_dial = told.happenings.iter().position(|(_, happening)| format!("{happening:?}").contains("Dialled"));
+    let first_dial = told
+        .happenings
+        .iter()
+        .position(|(_, happening)| format!("{happening:?}").contains("Dialled"));
     assert!(first_dial.is_some());
 }
 
@@ -41,7 +50,11 @@ fn busy_unreachable_and_unanswered_offices_are_told_and_passed_over() {
     assert_eq!(told.leg_dispositions(), [Busy, NotInService, NoAnswer]);
     assert_eq!(told.disposition(), SessionDisposition::NoTargetReached);
     let heard = told.heard();
-    for words in ["That line is busy", "That number isn't working", "Nobody picked up"] {
+    for words in [
+        "That line is busy",
+        "That number isn't working",
+        "Nobody picked up",
+    ] {
         assert!(heard.contains(words), "{words}: {heard}");
     }
 }
@@ -103,13 +116,19 @@ fn too_few_digits_are_told_and_star_starts_over() {
     assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
     assert!(told.has_event(|kind| matches!(kind, EventKind::InvalidInput { attempt: 1 })));
     assert!(told.has_event(|kind| matches!(kind, EventKind::Chosen { choice } if choice == "start_over")));
-    assert!(told.heard().contains("If that's wrong, press star"), "a retried ZIP code is read back");
+    assert!(
+        told.heard().contains("If that's wrong, press star"),
+        "a retried ZIP code is read back"
+    );
 }
 
 #[test]
 fn pound_as_first_key_gives_help() {
     let told = Story::keying(&["#", "94110"]).tell();
-    assert!(told.heard().contains("We use your ZIP code only to find your lawmakers"));
+    assert!(
+        told.heard()
+            .contains("We use your ZIP code only to find your lawmakers")
+    );
     assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
 }
 
@@ -117,8 +136,11 @@ fn pound_as_first_key_gives_help() {
 fn caller_who_hangs_up_at_any_second_leaves_no_office_ringing() {
     // The call is over when the engine holds none and no phone has a line left.
     for second in 1..80 {
-        let told =
-            Story { hangs_up_after: Some(seconds(second)), ..Story::keying(&["94110", "1"]) }.tell();
+        let told = Story {
+            hangs_up_after: Some(seconds(second)),
+            ..Story::keying(&["94110", "1"])
+        }
+        .tell();
         assert!(told.ended, "second {second}");
         assert_eq!(told.closed().ended_by, EndedBy::Caller, "second {second}");
         for leg in told.legs() {
@@ -138,9 +160,17 @@ fn caller_who_hangs_up_at_any_second_leaves_no_office_ringing() {
 
 #[test]
 fn call_abandoned_early_is_named_for_where_it_was() {
-    let told = Story { hangs_up_after: Some(seconds(3)), ..Story::keying(&[]) }.tell();
+    let told = Story {
+        hangs_up_after: Some(seconds(3)),
+        ..Story::keying(&[])
+    }
+    .tell();
     assert_eq!(told.disposition(), SessionDisposition::AbandonedGreeting);
-    let told = Story { hangs_up_after: Some(seconds(18)), ..Story::keying(&[]) }.tell();
+    let told = Story {
+        hangs_up_after: Some(seconds(18)),
+        ..Story::keying(&[])
+    }
+    .tell();
     assert_eq!(told.disposition(), SessionDisposition::AbandonedZip);
 }
 
@@ -149,7 +179,11 @@ fn spanish_is_spoken_after_its_key() {
     let mut story = Story::keying(&["2", "94110"]);
     story.config = story.config.replace("[\"en\"]", "[\"en\", \"es\"]");
     let told = story.tell();
-    assert!(told.heard().contains("Nancy Pelosi") && told.heard().contains("código postal"), "{}", told.heard());
+    assert!(
+        told.heard().contains("Nancy Pelosi") && told.heard().contains("código postal"),
+        "{}",
+        told.heard()
+    );
     assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
 }
 
@@ -176,7 +210,10 @@ fn talk_ends_at_its_limit_with_a_warning_before() {
 #[test]
 fn early_media_is_passed_on_before_the_answer() {
     let told = Story {
-        offices: vec![Conduct::EarlyMedia { ring: seconds(8), talk: seconds(40) }],
+        offices: vec![Conduct::EarlyMedia {
+            ring: seconds(8),
+            talk: seconds(40),
+        }],
         ..Story::keying(&["94110", "1"])
     }
     .tell();
@@ -186,8 +223,15 @@ fn early_media_is_passed_on_before_the_answer() {
 
 #[test]
 fn office_that_the_network_swallows_is_a_trunk_fault() {
-    let told = Story { offices: vec![Conduct::Vanishes, ANSWERS], ..Story::keying(&["94110", "1"]) }.tell();
+    let told = Story {
+        offices: vec![Conduct::Vanishes, ANSWERS],
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
     let first = told.leg_dispositions()[0];
-    assert!(matches!(first, LegDisposition::TrunkError | LegDisposition::NoAnswer), "{first:?}");
+    assert!(
+        matches!(first, LegDisposition::TrunkError | LegDisposition::NoAnswer),
+        "{first:?}"
+    );
     assert_eq!(told.disposition(), SessionDisposition::CompletedSome);
 }

@@ -6,7 +6,11 @@ use trunkline::call::record::EventKind;
 use crate::support::Story;
 
 fn at(moment: &str, keys: &[&str]) -> crate::support::Told {
-    Story { at: moment.to_owned(), ..Story::keying(keys) }.tell()
+    Story {
+        at: moment.to_owned(),
+        ..Story::keying(keys)
+    }
+    .tell()
 }
 
 #[test]
@@ -53,5 +57,10 @@ fn office_opens_by_its_wall_clock_across_the_change_to_daylight_time() {
 fn office_that_closes_within_minutes_is_not_rung() {
     // 17:25 in Washington; the offices close at 17:30.
     let told = at("2026-09-16T21:25:00Z", &["20001"]);
-    assert!(!told.leg_dispositions().contains(&LegDisposition::AnsweredConversation) || told.heard().contains("I'll try"));
+    assert!(
+        !told
+            .leg_dispositions()
+            .contains(&LegDisposition::AnsweredConversation)
+            || told.heard().contains("I'll try")
+    );
 }

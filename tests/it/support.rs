@@ -24,8 +24,10 @@ pub fn seconds(seconds: u64) -> Duration {
 }
 
 /// An office that answers after 4 s and talks for 40 s.
-pub const ANSWERS: Conduct =
-    Conduct::Answers { ring: Duration::from_secs(4), talk: Duration::from_secs(40) };
+pub const ANSWERS: Conduct = Conduct::Answers {
+    ring: Duration::from_secs(4),
+    talk: Duration::from_secs(40),
+};
 
 /// One simulated call and what is asked of it.
 pub struct Story {
@@ -66,7 +68,10 @@ pub struct Told {
 
 impl Story {
     pub fn keying(keys: &[&str]) -> Self {
-        Self { keys: keys.iter().map(|&keys| keys.to_owned()).collect(), ..Self::default() }
+        Self {
+            keys: keys.iter().map(|&keys| keys.to_owned()).collect(),
+            ..Self::default()
+        }
     }
 
     pub fn tell(&self) -> Told {
@@ -75,7 +80,10 @@ impl Story {
         let flows = flows_of(&config, &campaigns).unwrap();
         let routes = routes_of(&config, &campaigns, &flows).unwrap();
         let trunk = TrunkName::new("trunk");
-        let directory = self.directory.clone().unwrap_or_else(|| Directory::bundled().unwrap());
+        let directory = self
+            .directory
+            .clone()
+            .unwrap_or_else(|| Directory::bundled().unwrap());
         let settings = simulation_settings(&config, routes, directory, library(), &trunk);
         let at: Timestamp = self.at.parse().unwrap();
         let mut simulator = Simulator::new(settings, trunk, Instant::now(), at, self.network, self.seed);
@@ -88,7 +96,10 @@ impl Story {
         };
         simulator.dial(plan, self.offices.iter().copied().collect::<VecDeque<_>>());
         let ended = simulator.run(seconds(3 * 3600));
-        Told { happenings: simulator.happenings, ended }
+        Told {
+            happenings: simulator.happenings,
+            ended,
+        }
     }
 }
 
@@ -101,10 +112,12 @@ fn library() -> Arc<PromptLibrary> {
 
 impl Told {
     fn changes(&self) -> impl Iterator<Item = &RecordChange> {
-        self.happenings.iter().filter_map(|(_, happening)| match happening {
-            Happening::Record(change) => Some(change),
-            _ => None,
-        })
+        self.happenings
+            .iter()
+            .filter_map(|(_, happening)| match happening {
+                Happening::Record(change) => Some(change),
+                _ => None,
+            })
     }
 
     pub fn events(&self) -> Vec<&EventKind> {
@@ -142,8 +155,14 @@ impl Told {
             })
             .collect();
         legs.sort_by_key(|leg| leg.leg);
-        let opened = self.changes().filter(|change| matches!(change, RecordChange::LegOpened(_))).count();
-        let all = self.changes().filter(|change| matches!(change, RecordChange::LegClosed(_))).count();
+        let opened = self
+            .changes()
+            .filter(|change| matches!(change, RecordChange::LegOpened(_)))
+            .count();
+        let all = self
+            .changes()
+            .filter(|change| matches!(change, RecordChange::LegClosed(_)))
+            .count();
         assert_eq!(opened, all, "every leg that was opened is closed once");
         legs
     }

@@ -17,7 +17,12 @@ fn call_over_a_lossy_network_ends_with_one_complete_record() {
             lost: 100,
             doubled: 50,
         };
-        let told = Story { network, seed, ..Story::keying(&["94110"]) }.tell();
+        let told = Story {
+            network,
+            seed,
+            ..Story::keying(&["94110"])
+        }
+        .tell();
         assert!(told.ended, "seed {seed}");
         // A key whose every packet is lost is a key that was not pressed: such a caller is asked again.
         completed += usize::from(told.disposition() == SessionDisposition::CompletedAll);
@@ -28,8 +33,17 @@ fn call_over_a_lossy_network_ends_with_one_complete_record() {
 
 #[test]
 fn same_seed_gives_the_same_call() {
-    let network = Network { lost: 50, doubled: 20, jitter: Duration::from_millis(30), ..Network::default() };
-    let story = Story { network, seed: 7, ..Story::keying(&["94110"]) };
+    let network = Network {
+        lost: 50,
+        doubled: 20,
+        jitter: Duration::from_millis(30),
+        ..Network::default()
+    };
+    let story = Story {
+        network,
+        seed: 7,
+        ..Story::keying(&["94110"])
+    };
     let (first, second) = (story.tell(), story.tell());
     assert_eq!(first.heard(), second.heard());
     assert_eq!(first.leg_dispositions(), second.leg_dispositions());
