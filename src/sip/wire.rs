@@ -222,7 +222,7 @@ impl Wire {
         });
     }
 
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.transactions.len() >= self.config.max_transactions
     }
 
