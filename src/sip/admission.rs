@@ -114,7 +114,7 @@ impl Endpoint {
         if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
             return Some((416, String::new()));
         }
-        if request.from.tag().is_none() || request.header(Name::Contact).is_none() {
+        if request.header(Name::Contact).is_none() {
             return Some((400, String::new()));
         }
         if request.seconds(Name::MaxForwards) == Some(0) {

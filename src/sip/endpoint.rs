@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Message, Method, ParseError, Writer};
+use crate::message::{Message, Method, ParseError, Writer, refusal};
 use crate::peer::{Peer, PeerId, Transport};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
@@ -346,9 +346,21 @@ impl Endpoint {
                     self.wire.send(path, b"\r\n".to_vec());
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
+                let is_peer = self.wire.peers.find(source, b"").is_some();
+                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                    self.wire.send(
+                        Path {
+                            local,
+                            remote: source,
+                            transport,
+                            advertised: local,
+                        },
+                        bytes,
+                    );
+                }
             }
         }
     }
