@@ -132,6 +132,11 @@ impl PromptLibrary {
         Some(clip)
     }
 
+    /// Whether [`Self::clip`] would answer without decoding.
+    pub fn is_decoded(&self, language: Language, id: &str) -> bool {
+        self.kept(language, id).is_some()
+    }
+
     /// The recordings and silences of a prompt, in order; what has no recording in any language is left out.
     pub fn clips(&self, language: Language, pieces: &[Piece]) -> Vec<Clip> {
         let clip = |piece: &Piece| match piece {

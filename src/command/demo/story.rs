@@ -36,7 +36,7 @@ impl Story<'_> {
     ///
     /// # Errors
     /// When no media port is to be had or the recording cannot be written.
-    pub async fn tell(mut self, folder: &Path) -> std::io::Result<()> {
+    pub async fn tell(&mut self, folder: &Path) -> std::io::Result<()> {
         let mut caller = self.trunk.caller(self.server, CALLER, HOTLINE).await?;
         let answered = caller.answered(PATIENCE).await;
         if self.checks.that("the hotline answers the call", answered) {
