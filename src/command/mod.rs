@@ -8,6 +8,7 @@ pub mod directory;
 pub mod lookup;
 pub mod prompt;
 pub mod serve;
+pub mod simulate;
 pub mod status;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ pub enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Lookup(lookup::Args),
+    Simulate(simulate::Args),
     Directory(directory::Args),
     Call(call::CallArgs),
     Prompt(prompt::PromptArgs),
@@ -41,6 +43,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Lookup(args) => lookup::run(args),
+            Self::Simulate(args) => simulate::run(&args),
             Self::Directory(args) => directory::run(args),
             Self::Call(args) => call::run(&args),
             Self::Prompt(args) => prompt::run(&args),

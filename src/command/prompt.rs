@@ -66,10 +66,16 @@ impl PromptArgs {
     /// The configuration cannot be read, or names no directory.
     fn directory(&self) -> anyhow::Result<PathBuf> {
         let Some(file) = &self.config else {
-            return Ok(self.directory.clone().unwrap_or_else(|| PathBuf::from("data/prompts")));
+            return Ok(self
+                .directory
+                .clone()
+                .unwrap_or_else(|| PathBuf::from("data/prompts")));
         };
         let config = Config::load(file)?;
-        config.prompts.directory.with_context(|| format!("{}: [prompts] directory is not set", file.display()))
+        config
+            .prompts
+            .directory
+            .with_context(|| format!("{}: [prompts] directory is not set", file.display()))
     }
 }
 

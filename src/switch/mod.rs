@@ -14,4 +14,4 @@ mod sip_socket;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};
-pub use setup::{Parts, StartError, campaigns_of, flows_of, missing_prompts, routes_of};
+pub use setup::{Parts, StartError, campaigns_of, flows_of, missing_prompts, routes_of, simulation_settings};

@@ -61,6 +61,8 @@ pub struct Status {
     pub sip_retransmitted: u64,
     pub sip_strangers: u64,
     pub sip_malformed: u64,
+    /// Datagrams that the system did not take.
+    pub sip_unsent: u64,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -301,12 +303,17 @@ struct Clock {
 
 impl Clock {
     fn starting_at(wall: Timestamp) -> Self {
-        Self { ahead: wall.duration_since(Timestamp::now()) }
+        Self {
+            ahead: wall.duration_since(Timestamp::now()),
+        }
     }
 
     fn now(self) -> Now {
         let machine = Timestamp::now();
-        Now { monotonic: Instant::now(), wall: machine.checked_add(self.ahead).unwrap_or(machine) }
+        Now {
+            monotonic: Instant::now(),
+            wall: machine.checked_add(self.ahead).unwrap_or(machine),
+        }
     }
 }
 
@@ -396,7 +403,9 @@ impl Running {
                 self.drain_until = Some(Instant::now() + patience);
                 self.engine.handle_input(self.clock.now(), Input::Drain);
             }
-            Order::UseDirectory(directory) => self.engine.handle_input(self.clock.now(), Input::Directory(directory)),
+            Order::UseDirectory(directory) => self
+                .engine
+                .handle_input(self.clock.now(), Input::Directory(directory)),
         }
     }
 
@@ -494,7 +503,8 @@ impl Running {
         let changes: Vec<RecordChange> = self.late_records.drain(..).collect();
         if let Err(refused) = self.writer.recorder().record(changes) {
             self.late_records.extend(refused.0);
-            self.engine.handle_input(self.clock.now(), Input::RecordsAccepted(false));
+            self.engine
+                .handle_input(self.clock.now(), Input::RecordsAccepted(false));
         }
     }
 
@@ -514,10 +524,12 @@ impl Running {
     fn beat(&mut self) {
         let health = self.writer.health();
         let accepted = health.accepts_calls() && self.late_records.is_empty();
-        self.engine.handle_input(self.clock.now(), Input::RecordsAccepted(accepted));
+        self.engine
+            .handle_input(self.clock.now(), Input::RecordsAccepted(accepted));
         let failed = std::mem::take(&mut self.failed_streams);
         if failed > 0 {
-            self.engine.handle_input(self.clock.now(), Input::StreamsFailed(failed));
+            self.engine
+                .handle_input(self.clock.now(), Input::StreamsFailed(failed));
         }
         let sip = self.engine.sip_counters();
         self.status.send_replace(Status {
@@ -531,6 +543,7 @@ impl Running {
             sip_retransmitted: sip.retransmitted,
             sip_strangers: sip.strangers,
             sip_malformed: sip.malformed,
+            sip_unsent: self.sockets.unsent(),
         });
     }
 

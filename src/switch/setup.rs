@@ -305,3 +305,44 @@ pub fn missing_prompts(
     }
     missing
 }
+
+/// Settings of an engine that runs without a network: one trunk, on which nothing real can be reached.
+pub fn simulation_settings(
+    config: &Config,
+    routes: Routes,
+    directory: Arc<Directory>,
+    recordings: Arc<dyn Recordings>,
+    trunk: &crate::units::TrunkName,
+) -> Settings {
+    Settings {
+        sip: sip::EndpointConfig::default(),
+        trunks: vec![Trunk {
+            name: trunk.clone(),
+            host: "trunk.invalid".to_owned(),
+            public: None,
+            networks: Vec::new(),
+            credentials: None,
+            register: None,
+            number_format: crate::call::number::NumberFormat::PlusE164,
+            dial_prefix: String::new(),
+            caller_id: None,
+            destinations: ["+1XXXXXXXXXX", "X*"]
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
+            laws: vec![Law::Mu, Law::A],
+            channels: 10_000,
+        }],
+        routes,
+        directory,
+        catalogues: Catalogues,
+        recordings,
+        languages: config.prompts.languages(),
+        most_calls: 10_000,
+        silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
+        caller_key: None,
+        zip_detail: ZipDetail::Full,
+        stock: 8,
+        tell_speech: true,
+    }
+}

@@ -39,7 +39,12 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { delay: Duration::from_millis(10), jitter: Duration::ZERO, lost: 0, doubled: 0 }
+        Self {
+            delay: Duration::from_millis(10),
+            jitter: Duration::ZERO,
+            lost: 0,
+            doubled: 0,
+        }
     }
 }
 
@@ -76,10 +81,15 @@ pub struct CallerPlan {
 #[derive(Debug, Clone)]
 pub enum Happening {
     /// The caller hears these recordings.
-    Said { language: Language, pieces: Vec<Piece> },
+    Said {
+        language: Language,
+        pieces: Vec<Piece>,
+    },
     Keys(String),
     Record(RecordChange),
-    OfficeHeard { digit: char },
+    OfficeHeard {
+        digit: char,
+    },
     CallerHeardEnd,
 }
 
@@ -165,8 +175,18 @@ impl Simulator {
         let mut phones_seed = [0; 32];
         random.fill_bytes(&mut phones_seed);
         let mut engine = Engine::new(settings, engine_seed);
-        let found = Input::TrunkResolved { trunk, targets: vec![trunk_address()], local: switch_address() };
-        engine.handle_input(Now { monotonic: begun, wall }, found);
+        let found = Input::TrunkResolved {
+            trunk,
+            targets: vec![trunk_address()],
+            local: switch_address(),
+        };
+        engine.handle_input(
+            Now {
+                monotonic: begun,
+                wall,
+            },
+            found,
+        );
         let config = PlaneConfig { tick: TICK };
         let plan = CallerPlan {
             called: String::new(),
@@ -213,7 +233,10 @@ impl Simulator {
     fn moment(&self) -> Now {
         let passed = self.now.saturating_duration_since(self.begun);
         let wall = self.wall.checked_add(passed).unwrap_or(self.wall);
-        Now { monotonic: self.now, wall }
+        Now {
+            monotonic: self.now,
+            wall,
+        }
     }
 
     /// Time since the caller dialled.
@@ -237,7 +260,10 @@ impl Simulator {
     pub fn step(&mut self) {
         let tick = self.now + TICK;
         let wire = self.wires.peek().map(|Reverse((at, ..))| *at);
-        let next = [Some(tick), wire, self.deadline, self.phones.deadline].into_iter().flatten().min();
+        let next = [Some(tick), wire, self.deadline, self.phones.deadline]
+            .into_iter()
+            .flatten()
+            .min();
         self.now = next.unwrap_or(tick).max(self.now);
         self.deliver();
         if self.deadline.is_some_and(|at| at <= self.now) {
@@ -257,7 +283,9 @@ impl Simulator {
             if *at > self.now {
                 return;
             }
-            let Some(Reverse((_, _, wire))) = self.wires.pop() else { return };
+            let Some(Reverse((_, _, wire))) = self.wires.pop() else {
+                return;
+            };
             self.arrive(wire);
             self.pump();
         }
@@ -267,10 +295,20 @@ impl Simulator {
         let Wire { from, to, mut bytes } = wire;
         let transport = sip::Transport::Udp;
         if to == switch_address() {
-            let received = sip::Input::Received { local: to, source: from, transport, bytes: &bytes };
+            let received = sip::Input::Received {
+                local: to,
+                source: from,
+                transport,
+                bytes: &bytes,
+            };
             self.engine.handle_input(self.moment(), Input::Sip(received));
         } else if to == trunk_address() {
-            let received = sip::Input::Received { local: to, source: from, transport, bytes: &bytes };
+            let received = sip::Input::Received {
+                local: to,
+                source: from,
+                transport,
+                bytes: &bytes,
+            };
             self.phones.endpoint.handle_input(self.now, received);
         } else if let Some(&stream) = self.streams.get(&to) {
             if let Some(forward) = self.plane.receive(self.now, stream, from, &mut bytes) {
@@ -290,26 +328,46 @@ impl Simulator {
         if self.random.next_u32() % 1000 < self.network.lost {
             return;
         }
-        let copies = if self.random.next_u32() % 1000 < self.network.doubled { 2 } else { 1 };
+        let copies = if self.random.next_u32() % 1000 < self.network.doubled {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let jitter = u64::try_from(self.network.jitter.as_micros()).unwrap_or(0);
-            let extra = if jitter == 0 { 0 } else { u64::from(self.random.next_u32()) % jitter };
+            let extra = if jitter == 0 {
+                0
+            } else {
+                u64::from(self.random.next_u32()) % jitter
+            };
             let at = self.now + self.network.delay + Duration::from_micros(extra);
             self.sent += 1;
-            self.wires.push(Reverse((at, self.sent, Wire { from, to, bytes: bytes.clone() })));
+            self.wires.push(Reverse((
+                at,
+                self.sent,
+                Wire {
+                    from,
+                    to,
+                    bytes: bytes.clone(),
+                },
+            )));
         }
     }
 
     fn tick_media(&mut self) {
         let mut out = Vec::new();
-        self.plane.tick(self.now, &mut |stream, to, bytes| out.push((stream, to, bytes.to_vec())));
+        self.plane.tick(self.now, &mut |stream, to, bytes| {
+            out.push((stream, to, bytes.to_vec()))
+        });
         for (stream, to, bytes) in out {
             if let Some(&from) = self.addresses.get(&stream) {
                 self.send(from, to, bytes);
             }
         }
         let mut out = Vec::new();
-        self.phones.plane.tick(self.now, &mut |stream, to, bytes| out.push((stream, to, bytes.to_vec())));
+        self.phones.plane.tick(self.now, &mut |stream, to, bytes| {
+            out.push((stream, to, bytes.to_vec()))
+        });
         for (stream, to, bytes) in out {
             if let Some(&from) = self.phones.addresses.get(&stream) {
                 self.send(from, to, bytes);
@@ -341,7 +399,12 @@ impl Simulator {
                     self.deadline = deadline;
                     return quiet;
                 }
-                Output::Transmit { local, destination, bytes, .. } => self.send(local, destination, bytes),
+                Output::Transmit {
+                    local,
+                    destination,
+                    bytes,
+                    ..
+                } => self.send(local, destination, bytes),
                 Output::Media { command, .. } => {
                     self.plane.command(self.now, command);
                 }
@@ -372,7 +435,8 @@ impl Simulator {
             let address = SocketAddr::new(switch_address().ip(), port);
             self.addresses.insert(stream, address);
             self.streams.insert(address, stream);
-            self.engine.handle_input(self.moment(), Input::StreamReady(Seat { stream, address }));
+            self.engine
+                .handle_input(self.moment(), Input::StreamReady(Seat { stream, address }));
         }
     }
 
@@ -390,7 +454,12 @@ impl Simulator {
                     self.phones.deadline = deadline;
                     return quiet;
                 }
-                sip::Output::Transmit { local, destination, bytes, .. } => self.send(local, destination, bytes),
+                sip::Output::Transmit {
+                    local,
+                    destination,
+                    bytes,
+                    ..
+                } => self.send(local, destination, bytes),
                 sip::Output::Event(event) => {
                     if let Some(ended) = self.phones.on_event(self.now, event, &mut self.conducts) {
                         self.tell(ended);
@@ -408,7 +477,11 @@ impl Simulator {
 
     fn act_as_caller(&mut self) {
         let Some(caller) = self.phones.caller else { return };
-        if self.plan.hangs_up_after.is_some_and(|after| self.elapsed() >= after) {
+        if self
+            .plan
+            .hangs_up_after
+            .is_some_and(|after| self.elapsed() >= after)
+        {
             self.phones.endpoint.hangup(self.now, caller, None);
             self.phones.end(self.now, caller);
             return;
@@ -437,7 +510,9 @@ impl Phones {
     fn new(now: Instant, seed: [u8; 32]) -> Self {
         let mut endpoint = Endpoint::new(EndpointConfig::default(), seed);
         endpoint.set_peer(Peer::new(OUR_PEER, trunk_address(), vec![switch_address()]));
-        let voice: Vec<i16> = (0..8000).map(|at| if at % 20 < 10 { 4000 } else { -4000 }).collect();
+        let voice: Vec<i16> = (0..8000)
+            .map(|at| if at % 20 < 10 { 4000 } else { -4000 })
+            .collect();
         Self {
             endpoint,
             plane: Plane::new(now, PlaneConfig { tick: TICK }),
@@ -492,10 +567,18 @@ impl Phones {
     }
 
     fn press(&mut self, now: Instant, session: SessionId, keys: &str) {
-        let Some(line) = self.lines.get(&session) else { return };
+        let Some(line) = self.lines.get(&session) else {
+            return;
+        };
         let keys: Vec<Digit> = keys.chars().filter_map(|key| Digit::try_from(key).ok()).collect();
         let digits = Digits::new(keys);
-        self.plane.command(now, media::Command::SendDigits { stream: line.stream, digits });
+        self.plane.command(
+            now,
+            media::Command::SendDigits {
+                stream: line.stream,
+                digits,
+            },
+        );
     }
 
     fn on_event(
@@ -529,13 +612,17 @@ impl Phones {
 
     fn take_call(&mut self, now: Instant, session: SessionId, conduct: Conduct, offer: &[u8]) {
         let mut line = self.new_line(Some(conduct));
-        let agreed = Session::parse(offer).and_then(|offer| line.local.answer(&offer, Direction::SendReceive));
+        let agreed =
+            Session::parse(offer).and_then(|offer| line.local.answer(&offer, Direction::SendReceive));
         let Ok((agreed, answer)) = agreed else {
             self.endpoint.reject(now, session, 488, None);
             return;
         };
         line.answer = answer.clone();
-        let open = media::Command::Open { stream: line.stream, config: stream_config(agreed, line.stream) };
+        let open = media::Command::Open {
+            stream: line.stream,
+            config: stream_config(agreed, line.stream),
+        };
         match conduct {
             Conduct::Refuses(status) => {
                 self.endpoint.reject(now, session, status, None);
@@ -563,11 +650,21 @@ impl Phones {
 
     fn speak(&mut self, now: Instant, stream: StreamId) {
         let clips = vec![self.voice.clone()];
-        self.plane.command(now, media::Command::Play { stream, play: PlayId(1), clips, repeat: true });
+        self.plane.command(
+            now,
+            media::Command::Play {
+                stream,
+                play: PlayId(1),
+                clips,
+                repeat: true,
+            },
+        );
     }
 
     fn open(&mut self, now: Instant, session: SessionId, answer: &[u8]) {
-        let Some(line) = self.lines.get_mut(&session) else { return };
+        let Some(line) = self.lines.get_mut(&session) else {
+            return;
+        };
         let agreed = Session::parse(answer).and_then(|answer| line.local.accept_answer(&answer));
         if let Ok(agreed) = agreed {
             let stream = line.stream;
@@ -587,7 +684,9 @@ impl Phones {
             .map(|(session, _)| *session)
             .collect();
         for session in due {
-            let Some(line) = self.lines.get_mut(&session) else { continue };
+            let Some(line) = self.lines.get_mut(&session) else {
+                continue;
+            };
             if line.hangs_up_at.is_some_and(|at| at <= now) {
                 self.endpoint.hangup(now, session, None);
                 self.end(now, session);
@@ -609,8 +708,11 @@ impl Phones {
         if self.caller == Some(session) {
             self.caller = None;
         }
-        let Some(line) = self.lines.remove(&session) else { return };
-        self.plane.command(now, media::Command::Close { stream: line.stream });
+        let Some(line) = self.lines.remove(&session) else {
+            return;
+        };
+        self.plane
+            .command(now, media::Command::Close { stream: line.stream });
         if let Some(address) = self.addresses.remove(&line.stream) {
             self.streams.remove(&address);
         }
@@ -620,8 +722,15 @@ impl Phones {
 fn stream_config(agreed: media::sdp::Negotiated, stream: StreamId) -> StreamConfig {
     StreamConfig {
         agreed,
-        source: SourceRule { unheard_limit: None, ..SourceRule::default() },
-        start: Start { ssrc: stream.0, sequence: 1, timestamp: 0 },
+        source: SourceRule {
+            unheard_limit: None,
+            ..SourceRule::default()
+        },
+        start: Start {
+            ssrc: stream.0,
+            sequence: 1,
+            timestamp: 0,
+        },
         silence_after: None,
         fill_silence: true,
     }

@@ -269,6 +269,9 @@ impl Session {
         dialog.refresh_target(response);
         self.acknowledge(wire, index, cseq, &[]);
         if self.state != State::Calling || self.invite != Some(key) {
+            if self.state == State::Cancelling && self.invite == Some(key) {
+                self.finish_invite();
+            }
             return self.release_dialog(wire, now, index, &[]);
         }
         (self.target_at, self.give_up_at) = (None, None);

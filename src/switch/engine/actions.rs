@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
 
-use super::{Now, Output};
 use super::call::{Call, Side, Timer};
 use super::core::Core;
+use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
 use crate::call::leg::LegState;
 use crate::call::record::{EventKind, KeptZip, LegOpened, Party, UtcMicros};

@@ -87,7 +87,10 @@ pub enum Output {
     Records(Vec<RecordChange>),
     Trunk(TrunkStatus),
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
-    Said { language: Language, pieces: Vec<Piece> },
+    Said {
+        language: Language,
+        pieces: Vec<Piece>,
+    },
     /// Nothing now; call `handle_timeout` at this time.
     Wait(Option<Instant>),
 }
