@@ -198,7 +198,11 @@ impl FromStr for PhoneNumber {
         let valid = text
             .strip_prefix('+')
             .is_some_and(|rest| (4..=15).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_digit()));
-        if valid { Ok(Self(text.to_owned())) } else { Err(UnitError::PhoneNumber(text.to_owned())) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(UnitError::PhoneNumber(text.to_owned()))
+        }
     }
 }
 
@@ -234,7 +238,15 @@ impl CallId {
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = format!("{:032x}", self.0);
-        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        write!(
+            f,
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 }
 
@@ -251,7 +263,11 @@ impl FromStr for CallId {
         let hyphens = [8, 13, 18, 23];
         let shape = text.len() == 36
             && text.bytes().enumerate().all(|(at, byte)| {
-                if hyphens.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+                if hyphens.contains(&at) {
+                    byte == b'-'
+                } else {
+                    byte.is_ascii_hexdigit()
+                }
             });
         if !shape {
             return Err(refused());
@@ -331,7 +347,14 @@ mod tests {
 
     #[test]
     fn number_with_letters_or_wrong_length_is_refused() {
-        for text in ["", "555-0100", "202555010x", "1+2025550100", "+1", "12345678901234567890"] {
+        for text in [
+            "",
+            "555-0100",
+            "202555010x",
+            "1+2025550100",
+            "+1",
+            "12345678901234567890",
+        ] {
             assert!(PhoneNumber::parse_us(text).is_err(), "{text}");
         }
     }

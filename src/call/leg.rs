@@ -1,0 +1,158 @@
+//! One leg: its SIP session and its stream, and what was agreed about sound.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
+use media::{Law, SourceRule, Start, StreamConfig, StreamId};
+use sip::SessionId;
+
+use super::disposition::LegDisposition;
+use super::record::{Cause, EndedBy, LegNumber, UtcMicros};
+use crate::units::TrunkName;
+
+/// A stream's socket: made and bound, not yet in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    pub stream: StreamId,
+    /// Where RTP for it arrives, as peers see it.
+    pub address: SocketAddr,
+}
+
+/// How far a leg has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegState {
+    /// INVITE received or sent.
+    Invited,
+    Answered,
+    /// Ended on the wire; the stream's totals may be outstanding.
+    Ended,
+}
+
+/// How a leg ended, kept until the stream's totals are in.
+#[derive(Debug, Clone)]
+pub struct LegEnding {
+    pub at: UtcMicros,
+    pub disposition: LegDisposition,
+    pub ended_by: EndedBy,
+    pub cause: Cause,
+}
+
+/// One party of a call.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    pub number: LegNumber,
+    pub session: SessionId,
+    pub trunk: TrunkName,
+    pub seat: Seat,
+    pub state: LegState,
+    pub agreed: Option<Negotiated>,
+    /// The stream was opened on its media thread.
+    pub opened: bool,
+    /// Our answer to the peer's offer, until it is sent.
+    pub answer: Option<Vec<u8>>,
+    pub ringing_at: Option<UtcMicros>,
+    pub answered_at: Option<UtcMicros>,
+    pub ending: Option<LegEnding>,
+    local: Local,
+    source: SourceRule,
+    start: Start,
+    silence_after: Option<Duration>,
+}
+
+/// What a leg is made of besides its session.
+#[derive(Debug)]
+pub struct LegSetup {
+    pub number: LegNumber,
+    pub trunk: TrunkName,
+    pub seat: Seat,
+    pub laws: Vec<Law>,
+    pub source: SourceRule,
+    pub start: Start,
+    /// A random number for the session description.
+    pub sdp_id: u32,
+    pub silence_after: Option<Duration>,
+}
+
+impl Leg {
+    pub fn new(session: SessionId, setup: LegSetup) -> Self {
+        Self {
+            local: Local::new(setup.sdp_id, setup.seat.address, &setup.laws),
+            number: setup.number,
+            session,
+            trunk: setup.trunk,
+            seat: setup.seat,
+            state: LegState::Invited,
+            agreed: None,
+            opened: false,
+            answer: None,
+            ringing_at: None,
+            answered_at: None,
+            ending: None,
+            source: setup.source,
+            start: setup.start,
+            silence_after: setup.silence_after,
+        }
+    }
+
+    /// A leg whose offer was written before its session existed.
+    pub fn dialled(session: SessionId, setup: LegSetup, local: Local) -> Self {
+        Self {
+            local,
+            ..Self::new(session, setup)
+        }
+    }
+
+    /// Reads the peer's offer and writes our answer, which is kept in `answer`. Without an offer ours goes there.
+    pub fn take_offer(&mut self, offer: Option<&[u8]>) -> Result<(), SdpError> {
+        let body = match offer {
+            Some(bytes) => {
+                let (agreed, body) = self
+                    .local
+                    .answer(&Session::parse(bytes)?, Direction::SendReceive)?;
+                self.agreed = Some(agreed);
+                body
+            }
+            None => self.local.offer(Direction::SendReceive),
+        };
+        self.answer = Some(body);
+        Ok(())
+    }
+
+    /// Reads the peer's answer to our offer.
+    pub fn take_answer(&mut self, answer: &[u8]) -> Result<(), SdpError> {
+        self.agreed = Some(self.local.accept_answer(&Session::parse(answer)?)?);
+        Ok(())
+    }
+
+    /// What the media thread needs, once both sides agreed.
+    pub fn stream_config(&self) -> Option<StreamConfig> {
+        self.agreed.as_ref().map(|agreed| StreamConfig {
+            agreed: agreed.clone(),
+            source: self.source,
+            start: self.start,
+            silence_after: self.silence_after,
+            fill_silence: true,
+        })
+    }
+
+    pub fn set_source(&mut self, source: SourceRule) {
+        self.source = source;
+    }
+
+    pub fn law(&self) -> Option<Law> {
+        self.agreed.as_ref().map(|agreed| agreed.law)
+    }
+
+    /// The leg as it is when it ends, to be kept until its totals are in.
+    pub fn ended_copy(&self) -> Self {
+        Self {
+            state: LegState::Ended,
+            ..self.clone()
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state != LegState::Ended
+    }
+}

@@ -1,0 +1,97 @@
+//! `trunkline serve`: the switch, until a signal ends it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogConfig, LogFormat};
+use crate::switch::{Parts, Switch};
+use crate::web;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// # Errors
+/// When the configuration does not fit or something it names cannot be had (an address, the store).
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    start_log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let switch = Switch::start(&config, Parts::default()).await?;
+    if let Some(address) = config.web.address() {
+        web::serve(address, switch.status())
+            .await
+            .with_context(|| format!("[web] listen: {address}"))?;
+    }
+    for address in switch.listen() {
+        tracing::info!(%address, "listening for SIP over UDP");
+    }
+    tracing::info!("ready");
+    notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => match switch.reload_directory().await {
+                Ok(version) => tracing::info!(version, "the directory was read again"),
+                Err(error) => tracing::error!("the directory stays as it was: {error}"),
+            },
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    let drain = config.limits.drain();
+    // A second signal cuts the waiting short.
+    let orders = switch.orders();
+    let cut = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // The switch may have ended meanwhile.
+        let _ = orders
+            .send(crate::switch::Order::Drain(std::time::Duration::ZERO))
+            .await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = switch.shutdown(drain) => {}
+        () = cut => {}
+    }
+    Ok(())
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(state);
+}
+
+/// Sends log lines to standard error.
+pub fn start_log(config: &LogConfig) -> anyhow::Result<()> {
+    let filter =
+        EnvFilter::try_new(&config.level).with_context(|| format!("[log] level: {:?}", config.level))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match config.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("log: {error}"))
+}

@@ -1,0 +1,94 @@
+//! `trunkline status`: the running switch's health, from its status page.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::config::Config;
+
+/// A status page is far shorter.
+const LONGEST: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file of the running switch
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// When no switch answers at the configured address.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let Some(address) = config.web.address() else {
+        bail!(
+            "{}: [web] listen is empty, so the switch has no status page",
+            args.config.display()
+        );
+    };
+    let body = fetch(address).with_context(|| format!("no switch answers at {address}"))?;
+    let status: serde_json::Value = serde_json::from_str(&body).context("the answer is not a status")?;
+    if args.json {
+        println!("{status}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let count = |name: &str| status.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    println!("calls            {}", count("calls"));
+    println!("records waiting  {}", count("records_waiting"));
+    if let Some(trouble) = status.get("records_trouble").and_then(serde_json::Value::as_str) {
+        println!("records trouble  {trouble}");
+    }
+    for trunk in status
+        .get("trunks")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let name = trunk
+            .get("name")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("?");
+        let resolved = trunk
+            .get("resolved")
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or(false);
+        let registered = trunk.get("registered").and_then(serde_json::Value::as_bool);
+        let state = match (resolved, registered) {
+            (false, _) => "address unknown",
+            (true, None) => "known by address",
+            (true, Some(true)) => "registered",
+            (true, Some(false)) => "not registered",
+        };
+        let calls = trunk
+            .get("calls")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0);
+        println!("trunk {name}: {state}, {calls} calls");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One GET, as small as HTTP allows.
+fn fetch(address: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer)?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        bail!("the answer is not HTTP")
+    };
+    if !head.starts_with("HTTP/1.") || head.split(' ').nth(1) != Some("200") {
+        bail!("the answer was: {}", head.lines().next().unwrap_or_default());
+    }
+    Ok(body.to_owned())
+}

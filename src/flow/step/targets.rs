@@ -1,0 +1,596 @@
+//! `call_targets`: the targets one after the other, each at an office that is open (`hotline.md` S6 to S11).
+
+mod reach;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::call::disposition::{LegDisposition, SessionDisposition};
+use crate::call::record::{Choice, EventKind};
+use crate::campaign::select::Listed;
+use crate::directory::{Office, Target};
+use crate::flow::catalogue::{Catalogue, Piece};
+use crate::flow::definition::{CallTargets, Step};
+use crate::flow::run::{Action, DialRequest, Event, Run, Skipped, State, TimerName, Tone, World};
+use crate::flow::speech;
+use crate::flow::step::talk::{Keys, Wish};
+use crate::units::{OfficeId, TargetId};
+use reach::{Reach, reach};
+
+/// The words before the talk limit come this long before it.
+const WARNING: Duration = Duration::from_secs(60);
+/// For the key that puts an office off to the end.
+const RETRY_CHOICE: Duration = Duration::from_secs(4);
+const SHORT_PAUSE: Piece = Piece::Silence(Duration::from_millis(300));
+
+#[derive(Debug)]
+pub(in crate::flow) struct Round {
+    queue: VecDeque<Listed>,
+    phase: Phase,
+    keys: Keys,
+    hinted: bool,
+    dialled_any: bool,
+    /// Targets that the caller asked to try again at the end: once each.
+    put_off: Vec<TargetId>,
+}
+
+/// Who is being called.
+#[derive(Debug, Clone)]
+struct Current {
+    target: TargetId,
+    office: OfficeId,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Saying something that needs no answer, then on to the next target.
+    Telling,
+    /// Introducing a target, and waiting for a key or the moment to dial.
+    Introducing(Current),
+    /// Dialled; the office has not answered.
+    Ringing {
+        current: Current,
+        early: bool,
+    },
+    Talking(Current),
+    /// Saying why an office was not reached, with the offer to try it again at the end.
+    OfferingRetry(Current),
+}
+
+impl Round {
+    pub(in crate::flow) fn waits_for_keys(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Introducing(_) | Phase::OfferingRetry(_) | Phase::Talking(_)
+        )
+    }
+
+    pub(in crate::flow) fn nobody_dialled_yet(&self) -> bool {
+        !self.dialled_any
+    }
+}
+
+pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, _step: &CallTargets) {
+    let queue: VecDeque<Listed> = run.listed.iter().cloned().collect();
+    let count = queue
+        .iter()
+        .filter(|entry| matches!(entry, Listed::Target(_)))
+        .count();
+    run.so_far = SessionDisposition::AbandonedMenu;
+    run.state = State::CallingTargets(Round {
+        queue,
+        phase: Phase::Telling,
+        keys: Keys::default(),
+        hinted: false,
+        dialled_any: false,
+        put_off: Vec::new(),
+    });
+    let words = catalogue(run, world);
+    let offices = |_: &str| words.offices(u32::try_from(count).unwrap_or(u32::MAX));
+    let pieces = run.pieces_with(world, "msg_call_block_intro", &offices);
+    run.play(&["msg_call_block_intro"], pieces);
+}
+
+pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &CallTargets, event: Event) {
+    let State::CallingTargets(round) = &run.state else {
+        return;
+    };
+    match &round.phase {
+        Phase::Telling => on_telling(run, world, step, &event),
+        Phase::Introducing(current) => {
+            let current = current.clone();
+            on_introducing(run, world, step, current, &event);
+        }
+        Phase::Ringing { current, early } => {
+            let (current, early) = (current.clone(), *early);
+            on_ringing(run, world, step, current, early, event);
+        }
+        Phase::Talking(current) => {
+            let current = current.clone();
+            on_talking(run, world, step, current, event);
+        }
+        Phase::OfferingRetry(current) => {
+            let current = current.clone();
+            on_offering(run, world, step, &current, &event);
+        }
+    }
+}
+
+fn catalogue(run: &Run, world: &World<'_>) -> &'static Catalogue {
+    world.catalogues.of(run.language)
+}
+
+fn round(run: &mut Run) -> Option<&mut Round> {
+    match &mut run.state {
+        State::CallingTargets(round) => Some(round),
+        _ => None,
+    }
+}
+
+fn set_phase(run: &mut Run, phase: Phase) {
+    if let Some(round) = round(run) {
+        round.phase = phase;
+    }
+}
+
+fn on_telling(run: &mut Run, world: &World<'_>, step: &CallTargets, event: &Event) {
+    match event {
+        Event::Played => next(run, world, step),
+        Event::DigitPressed('#') => {
+            run.act(Action::StopPlaying);
+            next(run, world, step);
+        }
+        Event::DigitPressed(digit) => run.keep_typed(*digit),
+        _ => {}
+    }
+}
+
+/// Takes the next entry of the list, or goes on when there is none.
+fn next(run: &mut Run, world: &World<'_>, step: &CallTargets) {
+    run.cancel_timer(TimerName::Input);
+    let Some(entry) = round(run).and_then(|round| round.queue.pop_front()) else {
+        if let Some(disposition) = run.tally.disposition() {
+            run.so_far = disposition;
+        }
+        return run.enter(world, &step.next);
+    };
+    match entry {
+        Listed::Vacant { state, district } => {
+            run.tally.skipped += 1;
+            run.act(Action::Skip(Skipped {
+                target: None,
+                office: None,
+                disposition: LegDisposition::Vacant,
+            }));
+            let words = catalogue(run, world);
+            let pieces = run.pieces_with(world, "seat_vacant", &|_| words.district(state, Some(district)));
+            set_phase(run, Phase::Telling);
+            run.play(&["seat_vacant"], pieces);
+        }
+        Listed::Target(id) => match world.directory.target(&id) {
+            Some(target) => take_target(run, world, target),
+            // A directory that lost the target between the choice and now: as if there were no number.
+            None => skip(run, id, None, LegDisposition::NoNumber, |run| {
+                run.play_key(world, "no_number")
+            }),
+        },
+    }
+}
+
+fn skip(
+    run: &mut Run,
+    target: TargetId,
+    office: Option<OfficeId>,
+    disposition: LegDisposition,
+    tell: impl FnOnce(&mut Run),
+) {
+    match disposition {
+        LegDisposition::ClosedHours => run.tally.closed += 1,
+        _ => run.tally.skipped += 1,
+    }
+    run.act(Action::Skip(Skipped {
+        target: Some(target),
+        office,
+        disposition,
+    }));
+    set_phase(run, Phase::Telling);
+    tell(run);
+}
+
+fn take_target(run: &mut Run, world: &World<'_>, target: &Target) {
+    let words = catalogue(run, world);
+    match reach(world.directory, target, run.zip, world.wall) {
+        Reach::NoNumber => skip(run, target.id.clone(), None, LegDisposition::NoNumber, |run| {
+            let pieces = [
+                speech::titled(words, target),
+                vec![SHORT_PAUSE],
+                run.pieces(world, "no_number"),
+            ]
+            .concat();
+            run.play(&["no_number"], pieces);
+        }),
+        Reach::Closed { office, opens } => {
+            run.note(EventKind::OfficeClosed {
+                office: office.id.clone(),
+                opens_at: opens.map(Into::into),
+            });
+            let (target_id, office_id) = (target.id.clone(), office.id.clone());
+            skip(
+                run,
+                target_id,
+                Some(office_id),
+                LegDisposition::ClosedHours,
+                |run| {
+                    let mut pieces = vec![SHORT_PAUSE];
+                    pieces.extend(speech::titled(words, target));
+                    pieces.push(SHORT_PAUSE);
+                    pieces.extend(closed_words(run, world, office, opens));
+                    run.play(&["after_hours_intro"], pieces);
+                },
+            );
+        }
+        Reach::Open { office, closed } => {
+            let current = Current {
+                target: target.id.clone(),
+                office: office.id.clone(),
+            };
+            let mut before = Vec::new();
+            if let Some((closed_office, opens)) = closed {
+                let opens_at = opens.map(Into::into);
+                run.note(EventKind::OfficeClosed {
+                    office: closed_office.id.clone(),
+                    opens_at,
+                });
+                run.note(EventKind::FailedOver {
+                    office: office.id.clone(),
+                });
+                before = closed_words(run, world, closed_office, opens);
+                before.push(SHORT_PAUSE);
+                let city = |_: &str| words.place(&office.city);
+                before.extend(run.pieces_with(world, "failover_try", &city));
+                before.push(SHORT_PAUSE);
+            }
+            set_phase(run, Phase::Introducing(current.clone()));
+            introduce(run, world, &current, before);
+            take_typed(run, world);
+        }
+    }
+}
+
+/// Keys typed ahead of the introduction count as pressed during it.
+fn take_typed(run: &mut Run, world: &World<'_>) {
+    let flow = run.flow.clone();
+    let Some(Step::CallTargets(step)) = flow.steps.get(&run.step) else {
+        return;
+    };
+    while let State::CallingTargets(Round {
+        phase: Phase::Introducing(current),
+        ..
+    }) = &run.state
+    {
+        let current = current.clone();
+        let Some(digit) = run.typed.pop_front() else {
+            return;
+        };
+        on_introducing(run, world, step, current, &Event::DigitPressed(digit));
+    }
+}
+
+fn closed_words(run: &Run, world: &World<'_>, office: &Office, opens: Option<jiff::Timestamp>) -> Vec<Piece> {
+    let words = catalogue(run, world);
+    let slots = |slot: &str| match (slot, opens) {
+        ("office", _) => speech::office(words, office),
+        (_, Some(opens)) => speech::opening(words, office, opens, world.wall, slot),
+        _ => Vec::new(),
+    };
+    run.pieces_with(world, "after_hours_intro", &slots)
+}
+
+/// Says who is next; the hint about keys comes with the first.
+fn introduce(run: &mut Run, world: &World<'_>, current: &Current, before: Vec<Piece>) {
+    let Some((target, office)) = find(world, current) else {
+        return;
+    };
+    let words = catalogue(run, world);
+    let slots = |slot: &str| match slot {
+        "title" => speech::title(words, target),
+        "name" => speech::name(words, target),
+        "office" => speech::office(words, office),
+        _ => Vec::new(),
+    };
+    let mut pieces = vec![SHORT_PAUSE];
+    let intro = run.pieces_with(world, "msg_target_intro", &slots);
+    if before.is_empty() {
+        pieces.extend(intro);
+    } else {
+        pieces.extend(speech::titled(words, target));
+        pieces.push(SHORT_PAUSE);
+        pieces.extend(before);
+    }
+    let mut keys = vec!["msg_target_intro"];
+    let first = round(run).is_some_and(|round| !std::mem::replace(&mut round.hinted, true));
+    if first {
+        keys.push("keys_hint");
+        pieces.push(SHORT_PAUSE);
+        pieces.extend(run.pieces(world, "keys_hint"));
+    }
+    run.play(&keys, pieces);
+}
+
+fn find<'a>(world: &World<'a>, current: &Current) -> Option<(&'a Target, &'a Office)> {
+    let target = world.directory.target(&current.target)?;
+    let office = target.offices.iter().find(|office| office.id == current.office)?;
+    Some((target, office))
+}
+
+fn on_introducing(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current, event: &Event) {
+    match event {
+        Event::Played => run.set_timer(
+            TimerName::Input,
+            Duration::from_secs(u64::from(step.auto_seconds)),
+        ),
+        Event::TimerFired(TimerName::Input) | Event::DigitPressed('1' | '#') => {
+            dial(run, world, step, current)
+        }
+        Event::DigitPressed('2') => {
+            run.choose("skip_office");
+            run.act(Action::StopPlaying);
+            run.cancel_timer(TimerName::Input);
+            run.tally.skipped += 1;
+            run.act(Action::Skip(Skipped {
+                target: Some(current.target),
+                office: Some(current.office),
+                disposition: LegDisposition::CallerSkipped,
+            }));
+            next(run, world, step);
+        }
+        Event::DigitPressed('*') => {
+            run.cancel_timer(TimerName::Input);
+            introduce(run, world, &current, Vec::new());
+        }
+        Event::DigitPressed('0') => {
+            run.choose("help");
+            run.cancel_timer(TimerName::Input);
+            run.play_key(world, "keys_hint");
+        }
+        _ => {}
+    }
+}
+
+fn dial(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current) {
+    run.cancel_timer(TimerName::Input);
+    let Some(number) = find(world, &current).and_then(|(_, office)| office.phone.clone()) else {
+        return skip(
+            run,
+            current.target,
+            Some(current.office),
+            LegDisposition::NoNumber,
+            |run| {
+                run.play_key(world, "no_number");
+            },
+        );
+    };
+    run.pause_menu(world);
+    run.tally.dialled += 1;
+    run.so_far = run
+        .tally
+        .disposition()
+        .unwrap_or(SessionDisposition::NoTargetReached);
+    run.end_zip_correction();
+    if let Some(round) = round(run) {
+        round.dialled_any = true;
+        round.keys = Keys::default();
+        round.phase = Phase::Ringing {
+            current: current.clone(),
+            early: false,
+        };
+    }
+    run.play_key(world, "connecting");
+    run.set_timer(TimerName::Ring, Duration::from_secs(u64::from(step.ring_seconds)));
+    let attempt = if round(run).is_some_and(|round| round.put_off.contains(&current.target)) {
+        2
+    } else {
+        1
+    };
+    run.act(Action::Dial(Box::new(DialRequest {
+        number: number.as_str().to_owned(),
+        trunk: None,
+        target: Some(current.target),
+        office: Some(current.office),
+        public_number: Some(number),
+        choice: if attempt == 1 {
+            Choice::Main
+        } else {
+            Choice::Failover
+        },
+        attempt,
+    })));
+}
+
+fn on_ringing(
+    run: &mut Run,
+    world: &World<'_>,
+    step: &CallTargets,
+    current: Current,
+    early: bool,
+    event: Event,
+) {
+    match event {
+        Event::Played if !early => run.act(Action::PlayTone(Tone::Ringback)),
+        Event::CalleeSpokeEarly => {
+            set_phase(run, Phase::Ringing { current, early: true });
+            run.act(Action::Bridge { withhold_star: true });
+        }
+        Event::CalleeAnswered => {
+            run.cancel_timer(TimerName::Ring);
+            run.act(Action::StopPlaying);
+            run.act(Action::Bridge { withhold_star: true });
+            let talk = Duration::from_secs(u64::from(step.talk_seconds));
+            run.set_timer(TimerName::Talk, talk);
+            run.set_timer(TimerName::Warning, talk.saturating_sub(WARNING));
+            run.tally.reached += 1;
+            run.so_far = run
+                .tally
+                .disposition()
+                .unwrap_or(SessionDisposition::CompletedSome);
+            set_phase(run, Phase::Talking(current));
+        }
+        Event::TimerFired(TimerName::Ring) => run.hang_up_callee(LegDisposition::NoAnswer),
+        Event::CalleeEnded { disposition, .. } => on_not_reached(run, world, step, current, disposition),
+        Event::DigitPressed(digit) => match on_key(run, digit, false) {
+            Wish::NextOffice => {
+                run.note(EventKind::NextRequested);
+                run.hang_up_callee(LegDisposition::CallerSkipped);
+            }
+            Wish::EndCall => end_all(run, LegDisposition::CallerEndedRinging),
+            Wish::Nothing => {}
+        },
+        Event::TimerFired(TimerName::Star) => on_star(run, false),
+        _ => {}
+    }
+}
+
+fn on_talking(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current, event: Event) {
+    match event {
+        Event::CalleeEnded { .. } => after_talk(run, world, step),
+        Event::DigitPressed(digit) => match on_key(run, digit, true) {
+            Wish::NextOffice => {
+                run.note(EventKind::NextRequested);
+                run.hang_up_callee(LegDisposition::CallerEndedTalk);
+            }
+            Wish::EndCall => end_all(run, LegDisposition::CallerEndedTalk),
+            Wish::Nothing => {}
+        },
+        Event::TimerFired(TimerName::Star) => on_star(run, true),
+        Event::TimerFired(TimerName::Warning) => {
+            run.note(EventKind::LimitWarned { seconds_left: 60 });
+            run.play_key(world, "limit_warning");
+        }
+        Event::TimerFired(TimerName::Talk) => {
+            run.note(EventKind::LimitReached {
+                limit: "talk".to_owned(),
+            });
+            run.hang_up_callee(LegDisposition::LimitReached);
+        }
+        _ => {
+            let _ = current;
+        }
+    }
+}
+
+fn on_key(run: &mut Run, digit: char, talking: bool) -> Wish {
+    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
+        return Wish::Nothing;
+    };
+    let wish = keys.on_digit(run, digit, talking);
+    if let Some(round) = round(run) {
+        round.keys = keys;
+    }
+    wish
+}
+
+fn on_star(run: &mut Run, talking: bool) {
+    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
+        return;
+    };
+    keys.on_timer(run, talking);
+    if let Some(round) = round(run) {
+        round.keys = keys;
+    }
+}
+
+fn end_all(run: &mut Run, disposition: LegDisposition) {
+    run.choose("end_call");
+    run.hang_up_callee(disposition);
+    let session = run.tally.disposition().unwrap_or(run.so_far);
+    let session = match (session, round(run).is_some_and(|round| !round.queue.is_empty())) {
+        (SessionDisposition::CompletedAll, true) => SessionDisposition::CompletedSome,
+        (session, _) => session,
+    };
+    run.end(session, 480);
+}
+
+fn cancel_talk_timers(run: &mut Run) {
+    for timer in [
+        TimerName::Ring,
+        TimerName::Talk,
+        TimerName::Warning,
+        TimerName::Star,
+    ] {
+        run.cancel_timer(timer);
+    }
+}
+
+fn after_talk(run: &mut Run, world: &World<'_>, step: &CallTargets) {
+    cancel_talk_timers(run);
+    run.resume_menu(world);
+    go_between(run, world, step);
+}
+
+/// Says how many are left and goes on; after the last one there is nothing to say.
+fn go_between(run: &mut Run, world: &World<'_>, step: &CallTargets) {
+    let waiting = |entry: &&Listed| matches!(entry, Listed::Target(_));
+    let left = round(run).map_or(0, |round| round.queue.iter().filter(waiting).count());
+    set_phase(run, Phase::Telling);
+    if left == 0 {
+        return next(run, world, step);
+    }
+    let words = catalogue(run, world);
+    let calls_left = |_: &str| words.calls_left(u32::try_from(left).unwrap_or(u32::MAX));
+    let pieces = run.pieces_with(world, "msg_between_calls", &calls_left);
+    run.play(&["msg_between_calls"], pieces);
+}
+
+fn on_not_reached(
+    run: &mut Run,
+    world: &World<'_>,
+    step: &CallTargets,
+    current: Current,
+    disposition: LegDisposition,
+) {
+    cancel_talk_timers(run);
+    run.resume_menu(world);
+    let key = match disposition {
+        LegDisposition::CallerSkipped => {
+            run.act(Action::StopPlaying);
+            set_phase(run, Phase::Telling);
+            return next(run, world, step);
+        }
+        LegDisposition::Busy | LegDisposition::BusyInband => "msg_target_busy",
+        LegDisposition::NoAnswer => "target_no_answer",
+        LegDisposition::NotInService | LegDisposition::NumberChanged => "target_unreachable",
+        LegDisposition::MailboxFull | LegDisposition::MailboxFullSuspected => "mailbox_full",
+        _ => "failover_none",
+    };
+    let retried = round(run).is_none_or(|round| round.put_off.contains(&current.target));
+    if key == "failover_none" && !retried {
+        set_phase(run, Phase::OfferingRetry(current));
+    } else {
+        set_phase(run, Phase::Telling);
+    }
+    if key == "failover_none" && retried {
+        return go_between(run, world, step);
+    }
+    run.play_key(world, key);
+}
+
+fn on_offering(run: &mut Run, world: &World<'_>, step: &CallTargets, current: &Current, event: &Event) {
+    match event {
+        Event::Played => run.set_timer(TimerName::Input, RETRY_CHOICE),
+        Event::DigitPressed('1') => {
+            run.choose("retry_at_end");
+            run.act(Action::StopPlaying);
+            if let Some(round) = round(run) {
+                round.put_off.push(current.target.clone());
+                round.queue.push_back(Listed::Target(current.target.clone()));
+            }
+            next(run, world, step);
+        }
+        Event::DigitPressed('#' | '2') => {
+            run.act(Action::StopPlaying);
+            next(run, world, step);
+        }
+        Event::TimerFired(TimerName::Input) => next(run, world, step),
+        _ => {}
+    }
+}

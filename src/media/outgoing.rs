@@ -1,0 +1,430 @@
+//! The one RTP source a peer hears from us: SSRC, sequence numbers and timestamps go on without a break while prompts,
+//! digits and relayed packets take turns.
+
+use std::time::{Duration, Instant};
+
+use crate::codec::{CLOCK_RATE, FRAME_TICKS};
+use crate::rtp::{Header, later_timestamp, sequence_distance, timestamp_distance};
+
+/// A relayed sender whose clock leaves ours by more than this in one step is taken up anew.
+const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
+/// A relayed sender whose sequence numbers jump by more than this is taken up anew.
+const SEQUENCE_STEP: i16 = 1000;
+
+/// A late packet lies behind the newest one by at most as many ticks as that many packets of 60 ms hold.
+const LATEST: i64 = SEQUENCE_STEP as i64 * 480;
+/// Our own feed was silent when its next timestamp lies further back than this.
+const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
+
+/// Where the numbers of a stream start. All three should be random (RFC 3550 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Start {
+    pub ssrc: u32,
+    pub sequence: u16,
+    pub timestamp: u32,
+}
+
+/// A packet to relay, reduced to what numbering needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming {
+    pub header: Header,
+    /// From the packet's timestamp to its end: its samples, or the duration of its event so far.
+    pub ticks: u32,
+}
+
+/// Numbers the packets of one stream.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    ssrc: u32,
+    opened: Instant,
+    first_timestamp: u32,
+    /// The sequence number of the next packet that is not relayed.
+    sequence: u16,
+    /// One past the last tick sent.
+    end: u32,
+    feed: Feed,
+}
+
+/// Who fills the stream at present.
+#[derive(Debug, Clone, Copy)]
+enum Feed {
+    Nobody,
+    /// Ourselves; `next` is the timestamp of the next frame.
+    Own {
+        next: u32,
+        marker: bool,
+    },
+    Relay(Anchor),
+}
+
+/// How the numbers of a relayed sender become ours.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    ssrc: u32,
+    /// The sender's sequence number at which it was taken up. Earlier packets are too late.
+    first: u16,
+    highest: u16,
+    sequence_offset: u16,
+    timestamp_offset: u32,
+    /// When its newest packet came, and the timestamp of its end.
+    newest: (Instant, u32),
+}
+
+impl Outgoing {
+    /// `now` is when the first timestamp is current.
+    pub fn new(now: Instant, start: Start) -> Self {
+        Self {
+            ssrc: start.ssrc,
+            opened: now,
+            first_timestamp: start.timestamp,
+            sequence: start.sequence,
+            end: start.timestamp,
+            feed: Feed::Nobody,
+        }
+    }
+
+    /// Our SSRC.
+    pub const fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The timestamp that is current now, for sender reports.
+    pub fn timestamp_at(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_duration_since(self.opened).as_micros();
+        let ticks = elapsed * u128::from(CLOCK_RATE) / 1_000_000;
+        self.first_timestamp.wrapping_add(ticks as u32)
+    }
+
+    /// The timestamp of our own next frame. Takes the stream over from a relayed sender.
+    pub fn own_timestamp(&mut self, now: Instant) -> u32 {
+        let clock = self.timestamp_at(now);
+        match self.feed {
+            Feed::Own { next, .. } if timestamp_distance(clock, next) <= OWN_LAG => next,
+            _ => {
+                let next = later_timestamp(self.end, clock);
+                self.feed = Feed::Own { next, marker: true };
+                next
+            }
+        }
+    }
+
+    /// Lets time pass in our own feed without a packet for it; the next packet carries the marker.
+    pub fn skip(&mut self, ticks: u32) {
+        if let Feed::Own { next, marker } = &mut self.feed {
+            (*next, *marker) = (next.wrapping_add(ticks), true);
+        }
+    }
+
+    /// Numbers our own next packet of audio.
+    pub fn own_audio(&mut self, now: Instant, payload_type: u8, ticks: u32) -> Header {
+        let timestamp = self.own_timestamp(now);
+        let marker = matches!(self.feed, Feed::Own { marker: true, .. });
+        let next = timestamp.wrapping_add(ticks);
+        self.feed = Feed::Own { next, marker: false };
+        self.end = next;
+        self.number(marker, payload_type, timestamp)
+    }
+
+    /// Numbers one packet of our own telephone event, which started at `timestamp`.
+    pub fn own_event(&mut self, marker: bool, payload_type: u8, timestamp: u32) -> Header {
+        self.number(marker, payload_type, timestamp)
+    }
+
+    /// A frame of our own telephone event has passed; audio after it starts with the marker.
+    pub fn pass_event_frame(&mut self) {
+        self.skip(FRAME_TICKS as u32);
+        if let Feed::Own { next, .. } = self.feed {
+            self.end = later_timestamp(self.end, next);
+        }
+    }
+
+    /// Numbers a relayed packet. None for one from before the sender was taken up.
+    pub fn relay(&mut self, now: Instant, incoming: &Incoming, payload_type: u8) -> Option<Header> {
+        let header = &incoming.header;
+        let (mut anchor, marker) = match self.feed {
+            Feed::Relay(anchor) if anchor.fits(now, incoming) => (anchor, false),
+            _ => (self.take_up(now, incoming), true),
+        };
+        if sequence_distance(header.sequence, anchor.first) < 0 {
+            return None;
+        }
+        anchor.advance(now, incoming);
+        self.feed = Feed::Relay(anchor);
+        let sequence = header.sequence.wrapping_add(anchor.sequence_offset);
+        let timestamp = header.timestamp.wrapping_add(anchor.timestamp_offset);
+        if sequence_distance(sequence, self.sequence) >= 0 {
+            self.sequence = sequence.wrapping_add(1);
+        }
+        self.end = later_timestamp(self.end, timestamp.wrapping_add(incoming.ticks));
+        Some(Header {
+            marker: marker || header.marker,
+            payload_type,
+            sequence,
+            timestamp,
+            ssrc: self.ssrc,
+        })
+    }
+
+    /// A packet of the relayed sender is kept from the peer; no hole shall show in our sequence numbers.
+    pub fn withhold(&mut self, now: Instant, incoming: &Incoming) {
+        if let Feed::Relay(anchor) = &mut self.feed
+            && anchor.fits(now, incoming)
+            && sequence_distance(incoming.header.sequence, anchor.highest) > 0
+        {
+            anchor.advance(now, incoming);
+            anchor.sequence_offset = anchor.sequence_offset.wrapping_sub(1);
+        }
+    }
+
+    fn take_up(&self, now: Instant, incoming: &Incoming) -> Anchor {
+        let header = &incoming.header;
+        let sender_now = header.timestamp.wrapping_add(incoming.ticks);
+        // An event is taken up at its start, which may lie before what we sent last; its end may not.
+        let start = later_timestamp(self.end, self.timestamp_at(now));
+        let shift = if incoming.ticks > FRAME_TICKS as u32 * 4 {
+            incoming.ticks
+        } else {
+            0
+        };
+        Anchor {
+            ssrc: header.ssrc,
+            first: header.sequence,
+            highest: header.sequence,
+            sequence_offset: self.sequence.wrapping_sub(header.sequence),
+            timestamp_offset: start.wrapping_sub(shift).wrapping_sub(header.timestamp),
+            newest: (now, sender_now),
+        }
+    }
+
+    fn number(&mut self, marker: bool, payload_type: u8, timestamp: u32) -> Header {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        Header {
+            marker,
+            payload_type,
+            sequence,
+            timestamp,
+            ssrc: self.ssrc,
+        }
+    }
+}
+
+impl Anchor {
+    /// Whether a packet goes on where this sender was.
+    fn fits(&self, now: Instant, incoming: &Incoming) -> bool {
+        let header = &incoming.header;
+        let distance = sequence_distance(header.sequence, self.highest);
+        let (before, end) = self.newest;
+        let spoken = i64::from(timestamp_distance(
+            header.timestamp.wrapping_add(incoming.ticks),
+            end,
+        ));
+        let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
+        // A late packet lies behind the newest one, however late it is; the newest one moves with the clock.
+        let in_time = match distance {
+            ..=0 => (-LATEST..=CLOCK_STEP).contains(&spoken),
+            _ => (spoken - elapsed).abs() <= CLOCK_STEP,
+        };
+        header.ssrc == self.ssrc && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance) && in_time
+    }
+
+    fn advance(&mut self, now: Instant, incoming: &Incoming) {
+        if sequence_distance(incoming.header.sequence, self.highest) >= 0 {
+            self.highest = incoming.header.sequence;
+            self.newest = (now, incoming.header.timestamp.wrapping_add(incoming.ticks));
+            // `first` follows at a distance so that its comparison never wraps.
+            if sequence_distance(self.highest, self.first) > 2 * SEQUENCE_STEP {
+                self.first = self.highest.wrapping_sub(SEQUENCE_STEP as u16);
+            }
+        }
+    }
+}
+
+fn milliseconds_since(now: Instant, before: Instant) -> i64 {
+    now.saturating_duration_since(before)
+        .min(Duration::from_secs(1 << 30))
+        .as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Start = Start {
+        ssrc: 5,
+        sequence: 65_530,
+        timestamp: 0xffff_ff00,
+    };
+
+    fn incoming(sequence: u16, timestamp: u32, ssrc: u32) -> Incoming {
+        let header = Header {
+            marker: false,
+            payload_type: 0,
+            sequence,
+            timestamp,
+            ssrc,
+        };
+        Incoming { header, ticks: 160 }
+    }
+
+    fn frames(count: u32) -> Duration {
+        Duration::from_millis(20) * count
+    }
+
+    #[test]
+    fn prompt_relay_prompt_is_one_continuous_source() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let mut sent = Vec::new();
+        for frame in 0..10 {
+            sent.push(outgoing.own_audio(start + frames(frame), 0, 160));
+        }
+        for frame in 10..20 {
+            let packet = incoming(40_000 + frame as u16, 777 + frame * 160, 99);
+            sent.push(outgoing.relay(start + frames(frame), &packet, 0).unwrap());
+        }
+        for frame in 20..30 {
+            sent.push(outgoing.own_audio(start + frames(frame), 0, 160));
+        }
+        for (index, header) in sent.iter().enumerate() {
+            assert_eq!(header.ssrc, START.ssrc);
+            assert_eq!(header.sequence, START.sequence.wrapping_add(index as u16));
+            assert_eq!(header.timestamp, START.timestamp.wrapping_add(index as u32 * 160));
+            assert_eq!(header.marker, [0, 10, 20].contains(&index), "packet {index}");
+        }
+    }
+
+    #[test]
+    fn silence_between_prompts_moves_the_timestamp_and_not_the_sequence() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let first = outgoing.own_audio(start, 0, 160);
+        let second = outgoing.own_audio(start + Duration::from_secs(3), 0, 160);
+        assert_eq!(second.sequence, first.sequence.wrapping_add(1));
+        assert_eq!(second.timestamp.wrapping_sub(first.timestamp), 24_000);
+        assert!(second.marker);
+    }
+
+    #[test]
+    fn a_sender_that_restarts_or_jumps_is_taken_up_where_we_are() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let strange = [
+            incoming(1, 1000, 1),
+            incoming(2, 1160, 1),
+            incoming(30_000, 1320, 1),        // sequence jump
+            incoming(30_001, 0x8000_0000, 1), // timestamp jump of 2^31
+            incoming(30_002, 0x8000_00a0, 2), // new SSRC
+        ];
+        let mut before: Option<Header> = None;
+        for (frame, packet) in strange.iter().enumerate() {
+            let header = outgoing.relay(start + frames(frame as u32), packet, 0).unwrap();
+            if let Some(before) = before {
+                assert_eq!(header.sequence, before.sequence.wrapping_add(1));
+                assert_eq!(header.timestamp.wrapping_sub(before.timestamp), 160);
+            }
+            assert_eq!(header.marker, frame != 1, "packet {frame}");
+            before = Some(header);
+        }
+    }
+
+    #[test]
+    fn packets_from_before_a_sender_was_taken_up_are_too_late() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        outgoing.own_audio(start, 0, 160);
+        assert!(outgoing.relay(start, &incoming(10, 1600, 1), 0).is_some());
+        assert!(outgoing.relay(start, &incoming(9, 1440, 1), 0).is_none());
+        assert!(outgoing.relay(start, &incoming(11, 1760, 1), 0).is_some());
+    }
+
+    #[test]
+    fn withheld_packets_leave_no_hole() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        let mut sequences = Vec::new();
+        for frame in 0..30u16 {
+            let now = start + frames(u32::from(frame));
+            let packet = incoming(frame, u32::from(frame) * 160, 1);
+            if (10..20).contains(&frame) {
+                outgoing.withhold(now, &packet);
+            } else {
+                sequences.push(outgoing.relay(now, &packet, 0).unwrap().sequence);
+            }
+        }
+        assert!(
+            sequences
+                .windows(2)
+                .all(|pair| pair[1] == pair[0].wrapping_add(1)),
+            "{sequences:?}"
+        );
+    }
+
+    #[test]
+    fn an_event_keeps_its_timestamp_through_the_press() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, START);
+        outgoing.relay(start, &incoming(1, 160, 1), 0);
+        let mut seen = Vec::new();
+        for frame in 1..8u32 {
+            let mut event = incoming(1 + frame as u16, 320, 1);
+            event.ticks = frame * 160;
+            seen.push(outgoing.relay(start + frames(frame), &event, 101).unwrap());
+        }
+        assert!(
+            seen.iter()
+                .all(|header| header.timestamp == seen[0].timestamp && !header.marker)
+        );
+        let audio = outgoing
+            .relay(start + frames(8), &incoming(9, 320 + 7 * 160, 1), 0)
+            .unwrap();
+        assert_eq!(audio.timestamp.wrapping_sub(seen[0].timestamp), 7 * 160);
+    }
+
+    proptest! {
+        /// Loss, doubling and reordering on the way in look the same on the way out: the same differences between
+        /// sequence numbers and between timestamps.
+        #[test]
+        fn relaying_keeps_every_difference(
+            first in any::<u16>(),
+            base in any::<u32>(),
+            order in prop::collection::vec(0..60u16, 1..200),
+        ) {
+            let start = Instant::now();
+            let mut outgoing = Outgoing::new(start, START);
+            let anchor = incoming(first, base, 1);
+            let out = outgoing.relay(start, &anchor, 0).unwrap();
+            for (position, offset) in order.iter().enumerate() {
+                // Arrival follows position, spread over the second that the packets span.
+                let now = start + Duration::from_millis(5) * position as u32;
+                let packet = incoming(first.wrapping_add(*offset), base.wrapping_add(u32::from(*offset) * 160), 1);
+                let header = outgoing.relay(now, &packet, 0).unwrap();
+                prop_assert_eq!(header.sequence.wrapping_sub(out.sequence), *offset);
+                prop_assert_eq!(header.timestamp.wrapping_sub(out.timestamp), u32::from(*offset) * 160);
+                prop_assert_eq!(header.ssrc, START.ssrc);
+            }
+        }
+
+        /// Whatever arrives, our own packets afterwards go on after everything sent.
+        #[test]
+        fn our_own_packets_always_follow(
+            packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0..3u32, 0..200u64), 0..50),
+        ) {
+            let start = Instant::now();
+            let mut outgoing = Outgoing::new(start, START);
+            let mut now = start;
+            let mut sent = vec![outgoing.own_audio(now, 0, 160)];
+            for (sequence, timestamp, ssrc, milliseconds) in packets {
+                now += Duration::from_millis(milliseconds);
+                sent.extend(outgoing.relay(now, &incoming(sequence, timestamp, ssrc), 0));
+            }
+            let own = outgoing.own_audio(now, 0, 160);
+            for header in sent {
+                prop_assert!(sequence_distance(own.sequence, header.sequence) > 0);
+                prop_assert!(timestamp_distance(own.timestamp, header.timestamp) >= 160);
+            }
+        }
+    }
+}

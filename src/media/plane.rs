@@ -1,0 +1,1087 @@
+//! All streams of one media thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::clip::Clip;
+use crate::digit::{DigitSet, Digits};
+use crate::playout::{PlayId, Playout};
+use crate::statistics::Statistics;
+use crate::stream::{Relay, Stream, StreamConfig};
+
+const FRAME: Duration = Duration::from_millis(20);
+/// Events kept for a driver that does not fetch them. Digits and ends get more room than what can be done without.
+const MAX_EVENTS: usize = 65_536;
+const MAX_LESSER_EVENTS: usize = 16_384;
+
+/// Names one stream. Chosen by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+/// What the control side wants. Commands for unknown streams do nothing.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Opens a stream; one already open under the name is closed first.
+    Open { stream: StreamId, config: StreamConfig },
+    /// Takes up what a new offer and answer agreed; `config.start` is not looked at.
+    Update { stream: StreamId, config: StreamConfig },
+    /// Plays clips in place of whatever played before (which is then not told as played), and over a bridge.
+    Play {
+        stream: StreamId,
+        play: PlayId,
+        clips: Vec<Clip>,
+        repeat: bool,
+    },
+    /// Stops playing, untold.
+    Stop { stream: StreamId },
+    /// Joins two streams both ways and stops what they play. They leave other bridges first. Presses of `a` that are
+    /// in `withhold` are told but not relayed to `b`.
+    Bridge {
+        a: StreamId,
+        b: StreamId,
+        withhold: DigitSet,
+    },
+    /// Parts a stream from the other one, or ends its echo.
+    Unbridge { stream: StreamId },
+    /// Sends presses to the peer; audio to it pauses while a key is down.
+    SendDigits { stream: StreamId, digits: Digits },
+    /// Sends back to the peer what it sends.
+    Echo { stream: StreamId },
+    /// Closes a stream, which tells its statistics.
+    Close { stream: StreamId },
+}
+
+/// What happened on a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer pressed a key. Told when the press begins.
+    DigitPressed { stream: StreamId, digit: char },
+    /// A playout came to its end by itself.
+    Played { stream: StreamId, play: PlayId },
+    /// The first packet of a source now accepted: at the start, and after the peer moved.
+    Started { stream: StreamId },
+    /// Nothing came for the time configured. Told once for each silence.
+    Silent { stream: StreamId },
+    /// The stream is closed.
+    Closed {
+        stream: StreamId,
+        statistics: Statistics,
+    },
+}
+
+impl Event {
+    /// Whether a call goes wrong without it; the others may be dropped under overload.
+    pub const fn is_vital(&self) -> bool {
+        matches!(self, Self::DigitPressed { .. } | Self::Played { .. })
+    }
+}
+
+/// What to send at once for a received packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// The stream from whose socket it goes.
+    pub stream: StreamId,
+    pub destination: SocketAddr,
+    /// Which bytes of the received buffer.
+    pub range: Range<usize>,
+}
+
+/// How a plane runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaneConfig {
+    /// How often `tick` is called; 1, 2, 4, 5 or 10 ms. Other values are rounded down to one of these.
+    pub tick: Duration,
+}
+
+impl Default for PlaneConfig {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(2),
+        }
+    }
+}
+
+/// The streams of one media thread: no sockets, no clock. Feed packets and ticks, fetch events after each.
+#[derive(Debug)]
+pub struct Plane {
+    origin: Instant,
+    slot: Duration,
+    /// Streams by the part of the 20 ms in which they send, so that sending spreads evenly.
+    wheel: Vec<Vec<usize>>,
+    /// The number, since `origin`, of the next slot due.
+    next: u64,
+    names: HashMap<StreamId, usize>,
+    seats: Vec<Option<Seat>>,
+    free: Vec<usize>,
+    events: VecDeque<Event>,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Seat {
+    name: StreamId,
+    slot: usize,
+    /// Not visited yet: time before it opened is not lateness.
+    fresh: bool,
+    join: Join,
+    stream: Stream,
+}
+
+/// Where a stream's received packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Join {
+    Nowhere,
+    Itself,
+    With { seat: usize, withhold: DigitSet },
+}
+
+impl Plane {
+    pub fn new(now: Instant, config: PlaneConfig) -> Self {
+        let milliseconds = [10, 5, 4, 2]
+            .into_iter()
+            .find(|tick| config.tick >= Duration::from_millis(*tick));
+        let slot = Duration::from_millis(milliseconds.unwrap_or(1));
+        let slots = (FRAME.as_millis() / slot.as_millis()) as usize;
+        Self {
+            origin: now,
+            slot,
+            wheel: vec![Vec::new(); slots],
+            next: 0,
+            names: HashMap::new(),
+            seats: Vec::new(),
+            free: Vec::new(),
+            events: VecDeque::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Streams now open.
+    pub fn streams(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Events that were dropped because nobody fetched them.
+    pub fn dropped_events(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Carries out a command.
+    pub fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Open { stream, config } => self.open(now, stream, config),
+            Command::Update { stream, config } => {
+                if let Some(seat) = self.seat(stream) {
+                    seat.stream.update(now, config);
+                }
+            }
+            Command::Play {
+                stream,
+                play,
+                clips,
+                repeat,
+            } => {
+                if let Some(seat) = self.seat(stream) {
+                    seat.stream.play(now, Playout::new(play, clips, repeat));
+                }
+            }
+            Command::Stop { stream } => {
+                if let Some(seat) = self.seat(stream) {
+                    seat.stream.stop();
+                }
+            }
+            Command::Bridge { a, b, withhold } => self.bridge(a, b, withhold),
+            Command::Unbridge { stream } => self.part(stream),
+            Command::SendDigits { stream, digits } => {
+                if let Some(seat) = self.seat(stream) {
+                    seat.stream.send_digits(&digits);
+                }
+            }
+            Command::Echo { stream } => {
+                self.part(stream);
+                if let Some(seat) = self.seat(stream) {
+                    seat.join = Join::Itself;
+                }
+            }
+            Command::Close { stream } => self.close(stream),
+        }
+    }
+
+    /// Takes a packet from the wire. What it returns is to be sent before the buffer is used again: the packet was
+    /// rewritten in place.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        source: SocketAddr,
+        packet: &mut [u8],
+    ) -> Option<Forward> {
+        let index = *self.names.get(&stream)?;
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let received = seat.stream.receive(now, source, packet)?;
+        let join = seat.join;
+        if received.started {
+            self.tell(Event::Started { stream });
+        }
+        if let Some(digit) = received.pressed {
+            self.tell(Event::DigitPressed {
+                stream,
+                digit: digit.into(),
+            });
+        }
+        let relay = received.relay?;
+        match join {
+            Join::Nowhere => None,
+            Join::Itself => self.forward(now, index, &relay, DigitSet::NONE, packet),
+            Join::With { seat, withhold } => self.forward(now, seat, &relay, withhold, packet),
+        }
+    }
+
+    /// Lets time pass: sends what streams play, tells silence. To be called every tick; late and repeated calls are fine.
+    pub fn tick(&mut self, now: Instant, send: &mut impl FnMut(StreamId, SocketAddr, &[u8])) {
+        let current = self.slot_at(now);
+        let Some(due) = (current + 1).checked_sub(self.next).filter(|due| *due > 0) else {
+            return;
+        };
+        let slots = self.wheel.len() as u64;
+        for offset in 0..due.min(slots) {
+            let slot = ((self.next + offset) % slots) as usize;
+            let frames = (due - offset - 1) / slots + 1;
+            self.visit(now, slot, frames.min(u64::from(u32::MAX)) as u32, send);
+        }
+        self.next = current + 1;
+    }
+
+    /// When `tick` has something to do again. None without streams.
+    pub fn next_wakeup(&self) -> Option<Instant> {
+        let nanos = self.slot.as_nanos() as u64;
+        (!self.names.is_empty()).then(|| self.origin + Duration::from_nanos(nanos.saturating_mul(self.next)))
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The number of the slot that is current.
+    fn slot_at(&self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.origin).as_nanos() / self.slot.as_nanos()) as u64
+    }
+
+    fn open(&mut self, now: Instant, name: StreamId, config: StreamConfig) {
+        self.close(name);
+        if self.names.is_empty() {
+            // Nobody ticked meanwhile; nothing was missed.
+            self.next = self.next.max(self.slot_at(now) + 1);
+        }
+        let slot = (0..self.wheel.len())
+            .min_by_key(|slot| self.wheel[*slot].len())
+            .unwrap_or(0);
+        let seat = Seat {
+            name,
+            slot,
+            fresh: true,
+            join: Join::Nowhere,
+            stream: Stream::new(now, config),
+        };
+        let index = self.free.pop().unwrap_or(self.seats.len());
+        match self.seats.get_mut(index) {
+            Some(empty) => *empty = Some(seat),
+            None => self.seats.push(Some(seat)),
+        }
+        self.wheel[slot].push(index);
+        self.names.insert(name, index);
+    }
+
+    fn close(&mut self, name: StreamId) {
+        self.part(name);
+        let Some(index) = self.names.remove(&name) else {
+            return;
+        };
+        let Some(seat) = self.seats.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        self.wheel[seat.slot].retain(|other| *other != index);
+        self.free.push(index);
+        self.tell(Event::Closed {
+            stream: name,
+            statistics: seat.stream.statistics(),
+        });
+    }
+
+    fn bridge(&mut self, a: StreamId, b: StreamId, withhold: DigitSet) {
+        let (Some(&first), Some(&second)) = (self.names.get(&a), self.names.get(&b)) else {
+            return;
+        };
+        if first == second {
+            return;
+        }
+        self.part(a);
+        self.part(b);
+        for (index, other, withhold) in [(first, second, withhold), (second, first, DigitSet::NONE)] {
+            if let Some(Some(seat)) = self.seats.get_mut(index) {
+                seat.join = Join::With {
+                    seat: other,
+                    withhold,
+                };
+                seat.stream.stop();
+            }
+        }
+    }
+
+    fn part(&mut self, name: StreamId) {
+        let Some(seat) = self.seat(name) else { return };
+        if let Join::With { seat: other, .. } = std::mem::replace(&mut seat.join, Join::Nowhere)
+            && let Some(Some(other)) = self.seats.get_mut(other)
+        {
+            other.join = Join::Nowhere;
+        }
+    }
+
+    fn forward(
+        &mut self,
+        now: Instant,
+        index: usize,
+        relay: &Relay,
+        withhold: DigitSet,
+        packet: &mut [u8],
+    ) -> Option<Forward> {
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let (destination, range) = seat.stream.relay(now, relay, withhold, packet)?;
+        Some(Forward {
+            stream: seat.name,
+            destination,
+            range,
+        })
+    }
+
+    fn visit(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        frames: u32,
+        send: &mut impl FnMut(StreamId, SocketAddr, &[u8]),
+    ) {
+        for position in 0..self.wheel[slot].len() {
+            let index = self.wheel[slot][position];
+            let Some(Some(seat)) = self.seats.get_mut(index) else {
+                continue;
+            };
+            let (name, alone) = (seat.name, seat.join == Join::Nowhere);
+            let frames = if std::mem::take(&mut seat.fresh) {
+                1
+            } else {
+                frames
+            };
+            let told = seat
+                .stream
+                .live(now, frames, alone, &mut |to, bytes| send(name, to, bytes));
+            if let Some(play) = told.played {
+                self.tell(Event::Played { stream: name, play });
+            }
+            if told.silent {
+                self.tell(Event::Silent { stream: name });
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let limit = if event.is_vital() {
+            MAX_EVENTS
+        } else {
+            MAX_LESSER_EVENTS
+        };
+        if self.events.len() < limit {
+            self.events.push_back(event);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn seat(&mut self, name: StreamId) -> Option<&mut Seat> {
+        self.seats.get_mut(*self.names.get(&name)?)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Law;
+    use crate::digit::{Digit, EventPayload};
+    use crate::outgoing::Start;
+    use crate::rtp::{Header, Packet};
+    use crate::sdp::{Direction, Negotiated};
+    use crate::source::SourceRule;
+    use crate::stream::PayloadTypes;
+
+    const A: StreamId = StreamId(1);
+    const B: StreamId = StreamId(2);
+    const TICK: Duration = Duration::from_millis(2);
+
+    #[test]
+    fn a_prompt_is_sent_every_20_ms_bit_exact_though_nothing_is_heard() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        let samples: Vec<i16> = (0..160 * 5 + 80).map(|index| index * 30).collect();
+        rig.play(A, 1, Clip::from_samples(&samples), false);
+        rig.run(Duration::from_millis(200));
+        let sent = rig.sent_by(A);
+        assert_eq!(sent.len(), 6);
+        let heard: Vec<u8> = sent.iter().flat_map(|packet| packet.payload.clone()).collect();
+        let expected: Vec<u8> = samples.iter().map(|sample| Law::Mu.encode(*sample)).collect();
+        assert_eq!(heard[..expected.len()], expected);
+        assert!(
+            heard[expected.len()..]
+                .iter()
+                .all(|byte| *byte == Law::Mu.silence())
+        );
+        assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == FRAME));
+        assert_eq!(
+            rig.events(),
+            [Event::Played {
+                stream: A,
+                play: PlayId(1)
+            }]
+        );
+    }
+
+    #[test]
+    fn streams_spread_over_the_20_ms() {
+        let mut rig = Rig::new();
+        for stream in 0..100 {
+            rig.open(StreamId(stream), Law::Mu);
+            rig.play(StreamId(stream), 1, Clip::from_samples(&[0; 16_000]), true);
+        }
+        rig.run(Duration::from_millis(100));
+        let mut at = rig.now - FRAME;
+        for _ in 0..9 {
+            at += TICK;
+            assert_eq!(rig.sent.iter().filter(|packet| packet.at == at).count(), 10);
+        }
+    }
+
+    #[test]
+    fn bridged_packets_change_law_only_where_the_sides_differ() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::A);
+        rig.bridge("");
+        rig.speak(A, Law::Mu, 1, 5000);
+        rig.speak(B, Law::Mu, 1, 6000);
+        let to_b = &rig.sent_by(B)[0];
+        assert_eq!((to_b.header.payload_type, to_b.header.ssrc), (8, 2));
+        assert!(
+            to_b.payload
+                .iter()
+                .all(|byte| *byte == crate::codec::a_from_mu(Law::Mu.encode(5000)))
+        );
+        let to_a = &rig.sent_by(A)[0];
+        assert_eq!((to_a.header.payload_type, to_a.header.ssrc), (0, 1));
+        assert!(to_a.payload.iter().all(|byte| *byte == Law::Mu.encode(6000)));
+    }
+
+    #[test]
+    fn prompt_bridge_prompt_is_one_source_without_a_gap() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.play(A, 1, Clip::from_samples(&[100; 16_000]), true);
+        rig.run(Duration::from_millis(200));
+        rig.bridge("");
+        for sequence in 0..10 {
+            rig.run(FRAME);
+            rig.speak(B, Law::Mu, 500 + sequence, 200);
+        }
+        rig.command(Command::Unbridge { stream: A });
+        rig.play(A, 2, Clip::from_samples(&[300; 16_000]), true);
+        rig.run(Duration::from_millis(200));
+        let sent = rig.sent_by(A);
+        assert!(sent.len() >= 29);
+        let mut markers = Vec::new();
+        for (index, pair) in sent.windows(2).enumerate() {
+            assert_eq!(pair[1].header.sequence, pair[0].header.sequence.wrapping_add(1));
+            let step = pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp);
+            assert!(
+                (160..=320).contains(&step),
+                "step of {step} ticks after packet {index}"
+            );
+            assert!(pair[1].at - pair[0].at <= 2 * FRAME);
+            markers.extend(pair[1].header.marker.then_some(index + 1));
+        }
+        assert_eq!(markers, [10, 20]);
+    }
+
+    #[test]
+    fn pressed_digits_are_told_and_relayed_with_their_timing_under_our_numbers() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| config.agreed.receive.event = Some(96));
+        rig.open(B, Law::Mu);
+        rig.bridge("*");
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.press(A, 96, 2, 1000, '7');
+        let relayed: Vec<_> = rig
+            .sent_by(B)
+            .into_iter()
+            .filter(|packet| packet.header.payload_type == 101)
+            .collect();
+        assert_eq!(relayed.len(), 7);
+        for (index, packet) in relayed.iter().enumerate() {
+            assert_eq!(packet.header.timestamp, relayed[0].header.timestamp);
+            assert_eq!(
+                packet.header.sequence,
+                relayed[0].header.sequence.wrapping_add(index as u16)
+            );
+            assert_eq!(packet.payload[0], 7);
+        }
+        assert_eq!(rig.digits(A), "7");
+    }
+
+    #[test]
+    fn withheld_digits_are_told_and_not_relayed_and_leave_no_hole() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("*");
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.press(A, 101, 2, 1000, '*');
+        rig.press(A, 101, 9, 3000, '1');
+        rig.speak(A, Law::Mu, 16, 0);
+        assert_eq!(rig.digits(A), "*1");
+        let sent = rig.sent_by(B);
+        assert!(sent.iter().all(|packet| packet.payload[0] != 10));
+        assert_eq!(
+            sent.iter()
+                .filter(|packet| packet.header.payload_type == 101)
+                .count(),
+            7
+        );
+        assert!(
+            sent.windows(2)
+                .all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1))
+        );
+        // What the office presses is not held back.
+        rig.press(B, 101, 1, 500, '*');
+        assert_eq!(rig.sent_by(A).len(), 7);
+    }
+
+    #[test]
+    fn sent_digits_interrupt_relayed_audio_and_audio_resumes() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("");
+        rig.command(Command::SendDigits {
+            stream: B,
+            digits: Digits::new(vec![Digit::try_from('5').unwrap()]),
+        });
+        for sequence in 0..20 {
+            rig.run(FRAME);
+            rig.speak(A, Law::Mu, sequence, 0);
+        }
+        let sent = rig.sent_by(B);
+        let events: Vec<_> = sent
+            .iter()
+            .filter(|packet| packet.header.payload_type == 101)
+            .collect();
+        assert_eq!(events.len(), 3 + 3 + 3);
+        assert!(
+            events
+                .iter()
+                .all(|packet| packet.header.timestamp == events[0].header.timestamp)
+        );
+        assert!(events[0].header.marker && !events[1].header.marker);
+        assert!(
+            sent.windows(2)
+                .all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1))
+        );
+        let audio = sent
+            .iter()
+            .rev()
+            .take(10)
+            .all(|packet| packet.header.payload_type == 0);
+        assert!(audio, "audio goes on after the press");
+        let down = events.last().unwrap().at - events[0].at;
+        assert!(sent.iter().all(|packet| packet.header.payload_type == 101
+            || packet.at < events[0].at
+            || packet.at >= events[0].at + down));
+    }
+
+    #[test]
+    fn a_beep_plays_over_the_bridge_and_the_talk_resumes() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("");
+        rig.speak(B, Law::Mu, 0, 700);
+        rig.play(A, 9, Clip::from_samples(&[-900; 320]), false);
+        for sequence in 1..10 {
+            rig.run(FRAME);
+            rig.speak(B, Law::Mu, sequence, 700);
+        }
+        let heard: Vec<bool> = rig
+            .sent_by(A)
+            .iter()
+            .map(|packet| packet.payload[0] == Law::Mu.encode(-900))
+            .collect();
+        assert_eq!(heard.iter().filter(|beep| **beep).count(), 2);
+        assert!(!heard[0] && !heard[heard.len() - 1]);
+        assert!(rig.events().contains(&Event::Played {
+            stream: A,
+            play: PlayId(9)
+        }));
+    }
+
+    #[test]
+    fn echo_sends_back_what_came() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.command(Command::Echo { stream: A });
+        rig.speak(A, Law::Mu, 1, 444);
+        assert!(
+            rig.sent_by(A)[0]
+                .payload
+                .iter()
+                .all(|byte| *byte == Law::Mu.encode(444))
+        );
+    }
+
+    #[test]
+    fn lateness_sends_two_frames_at_once_and_skips_the_rest() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.play(A, 1, Clip::from_samples(&[0; 80_000]), false);
+        rig.run(Duration::from_millis(100));
+        let before = rig.sent_by(A);
+        rig.now += Duration::from_millis(200);
+        rig.run(Duration::from_millis(100));
+        let sent = rig.sent_by(A);
+        let late = &sent[before.len()];
+        assert!(late.header.marker);
+        assert_eq!(
+            late.header.sequence,
+            before.last().unwrap().header.sequence.wrapping_add(1)
+        );
+        assert_eq!(sent.iter().filter(|packet| packet.at == late.at).count(), 2);
+        // After the gap the timestamps are those of the clock again.
+        let (first, last) = (&sent[0], sent.last().unwrap());
+        let ticks = last.header.timestamp.wrapping_sub(first.header.timestamp);
+        assert_eq!(u128::from(ticks), (last.at - first.at).as_millis() * 8);
+        assert!(rig.close(A).skipped >= 8);
+    }
+
+    #[test]
+    fn a_stream_without_an_address_sends_nothing_and_its_prompt_waits_for_the_first_packet() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| config.source.send_first = false);
+        rig.play(A, 1, Clip::from_samples(&[800; 1600]), false);
+        rig.run(Duration::from_millis(500));
+        assert!(rig.sent.is_empty());
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.run(Duration::from_millis(300));
+        assert_eq!(rig.sent_by(A).len(), 10);
+        assert_eq!(
+            rig.events(),
+            [
+                Event::Started { stream: A },
+                Event::Played {
+                    stream: A,
+                    play: PlayId(1)
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_prompt_for_a_peer_that_never_comes_ends_all_the_same() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| config.source.send_first = false);
+        rig.play(A, 1, Clip::from_samples(&[800; 1600]), false);
+        rig.run(Duration::from_millis(2500));
+        assert!(rig.sent.is_empty());
+        assert_eq!(
+            rig.events(),
+            [Event::Played {
+                stream: A,
+                play: PlayId(1)
+            }]
+        );
+    }
+
+    #[test]
+    fn nothing_goes_to_a_peer_on_hold() {
+        let mut rig = Rig::new();
+        let mut config = rig.open(A, Law::Mu);
+        config.agreed.direction = Direction::ReceiveOnly;
+        config.agreed.remote = None;
+        rig.command(Command::Update { stream: A, config });
+        rig.play(A, 1, Clip::from_samples(&[800; 1600]), true);
+        rig.run(Duration::from_millis(200));
+        assert!(rig.sent.is_empty());
+    }
+
+    #[test]
+    fn silence_is_told_once_until_something_is_heard_again() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| {
+            config.silence_after = Some(Duration::from_secs(1))
+        });
+        rig.run(Duration::from_secs(3));
+        assert_eq!(rig.events(), [Event::Silent { stream: A }]);
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.run(Duration::from_millis(900));
+        assert_eq!(rig.events(), [Event::Started { stream: A }]);
+        rig.run(Duration::from_millis(200));
+        assert_eq!(rig.events(), [Event::Silent { stream: A }]);
+    }
+
+    #[test]
+    fn idle_streams_send_silence_where_wanted() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::A, |config| config.fill_silence = true);
+        rig.run(Duration::from_millis(100));
+        let sent = rig.sent_by(A);
+        assert_eq!(sent.len(), 5);
+        assert!(
+            sent.iter()
+                .all(|packet| packet.payload.iter().all(|byte| *byte == Law::A.silence()))
+        );
+    }
+
+    #[test]
+    fn packets_hold_as_much_audio_as_the_peer_asked_for() {
+        for (ptime, packets) in [(10, 60), (20, 30), (40, 15), (60, 10)] {
+            let mut rig = Rig::new();
+            rig.open_with(A, Law::Mu, |config| config.agreed.ptime = ptime);
+            rig.play(A, 1, Clip::from_samples(&[0; 16_000]), true);
+            rig.run(Duration::from_millis(600));
+            let sent = rig.sent_by(A);
+            assert_eq!(sent.len(), packets, "{ptime} ms");
+            assert!(
+                sent.iter()
+                    .all(|packet| packet.payload.len() == usize::from(ptime) * 8)
+            );
+            let ticks = u32::from(ptime) * 8;
+            assert!(
+                sent.windows(2)
+                    .all(|pair| pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp) == ticks)
+            );
+        }
+    }
+
+    #[test]
+    fn strangers_are_neither_heard_nor_answered() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("");
+        rig.speak(A, Law::Mu, 1, 0);
+        let heard = rig.sent.len();
+        for port in [5555, 5556, 5557] {
+            let stranger = SocketAddr::new([203, 0, 113, 66].into(), port);
+            for sequence in 0..20 {
+                rig.run(FRAME);
+                rig.packet(A, stranger, 0, sequence, 0, &[0; 160]);
+                rig.packet(
+                    A,
+                    stranger,
+                    101,
+                    sequence,
+                    0,
+                    &EventPayload {
+                        event: 1,
+                        end: true,
+                        duration: 800,
+                    }
+                    .bytes(),
+                );
+                rig.packet(A, stranger, 34, sequence, 0, &[0; 160]);
+            }
+        }
+        assert_eq!(rig.sent.len(), heard);
+        assert_eq!(rig.digits(A), "");
+        assert_eq!(rig.close(A).refused, 180);
+    }
+
+    #[test]
+    fn statistics_are_told_when_a_stream_closes() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("");
+        for sequence in (0..20).filter(|sequence| sequence % 5 != 2) {
+            rig.run(FRAME);
+            rig.speak(A, Law::Mu, sequence, 0);
+        }
+        let statistics = rig.close(A);
+        assert_eq!(
+            (statistics.received, statistics.lost, statistics.sent),
+            (16, 4, 0)
+        );
+        let other = rig.close(B);
+        assert_eq!((other.received, other.sent), (0, 16));
+        assert_eq!(rig.plane.streams(), 0);
+        assert_eq!(rig.plane.next_wakeup(), None);
+        // The partner is gone: late packets fall on the floor.
+        rig.speak(A, Law::Mu, 99, 0);
+    }
+
+    #[test]
+    fn reports_are_exchanged_on_a_shared_port() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| config.agreed.rtcp_mux = true);
+        rig.play(A, 1, Clip::from_samples(&[0; 16_000]), true);
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.run(Duration::from_secs(6));
+        assert_eq!(rig.reports, 1);
+    }
+
+    #[test]
+    fn a_stream_needs_less_than_a_kibibyte() {
+        assert!(
+            size_of::<Option<Seat>>() < 1024,
+            "{} bytes",
+            size_of::<Option<Seat>>()
+        );
+    }
+
+    proptest! {
+        /// Any bytes from anyone on bridged streams: no panic, nothing sent elsewhere than to the two peers.
+        #[test]
+        fn any_bytes_go_to_the_other_peer_or_nowhere(
+            packets in prop::collection::vec((any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..64)), 0..60)
+        ) {
+            let mut rig = Rig::new();
+            rig.open(A, Law::Mu);
+            rig.open(B, Law::A);
+            rig.bridge("");
+            for (known, valid, mut bytes) in packets {
+                if let (true, [first, second, ..]) = (valid, bytes.as_mut_slice()) {
+                    (*first, *second) = (0x80 | *first & 0x3f, if *second & 1 == 0 { 0 } else { 101 });
+                }
+                let from = if known { peer(A) } else { SocketAddr::new([203, 0, 113, 66].into(), 7) };
+                if let Some(forward) = rig.plane.receive(rig.now, A, from, &mut bytes) {
+                    prop_assert!(known);
+                    prop_assert_eq!((forward.stream, forward.destination), (B, peer(B)));
+                    prop_assert!(Packet::parse(&bytes[forward.range]).is_some());
+                }
+                rig.run(TICK);
+            }
+        }
+    }
+
+    struct Rig {
+        plane: Plane,
+        now: Instant,
+        sent: Vec<Sent>,
+        reports: usize,
+    }
+
+    #[derive(Debug, Clone)]
+    struct Sent {
+        stream: StreamId,
+        at: Instant,
+        header: Header,
+        payload: Vec<u8>,
+    }
+
+    fn peer(stream: StreamId) -> SocketAddr {
+        SocketAddr::new([198, 51, 100, 1].into(), 4000 + stream.0 as u16 * 2)
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                plane: Plane::new(now, PlaneConfig { tick: TICK }),
+                now,
+                sent: Vec::new(),
+                reports: 0,
+            }
+        }
+
+        fn open(&mut self, stream: StreamId, law: Law) -> StreamConfig {
+            self.open_with(stream, law, |_| {})
+        }
+
+        fn open_with(
+            &mut self,
+            stream: StreamId,
+            law: Law,
+            change: impl FnOnce(&mut StreamConfig),
+        ) -> StreamConfig {
+            let mut config = StreamConfig {
+                agreed: Negotiated {
+                    remote: Some(peer(stream)),
+                    direction: Direction::SendReceive,
+                    law,
+                    payload_type: law.payload_type(),
+                    event_payload_type: Some(101),
+                    receive: PayloadTypes {
+                        mu: Some(0),
+                        a: Some(8),
+                        event: Some(101),
+                        ..PayloadTypes::default()
+                    },
+                    ptime: 20,
+                    rtcp_mux: false,
+                },
+                source: SourceRule {
+                    unheard_limit: None,
+                    ..SourceRule::default()
+                },
+                start: Start {
+                    ssrc: stream.0,
+                    sequence: 65_530,
+                    timestamp: 0xffff_f000,
+                },
+                silence_after: None,
+                fill_silence: false,
+            };
+            change(&mut config);
+            self.command(Command::Open {
+                stream,
+                config: config.clone(),
+            });
+            config
+        }
+
+        fn command(&mut self, command: Command) {
+            self.plane.command(self.now, command);
+        }
+
+        fn play(&mut self, stream: StreamId, play: u64, clip: Clip, repeat: bool) {
+            self.command(Command::Play {
+                stream,
+                play: PlayId(play),
+                clips: vec![clip],
+                repeat,
+            });
+        }
+
+        fn bridge(&mut self, withhold: &str) {
+            let withhold = withhold
+                .chars()
+                .map(|key| Digit::try_from(key).unwrap())
+                .collect();
+            self.command(Command::Bridge { a: A, b: B, withhold });
+        }
+
+        fn close(&mut self, stream: StreamId) -> Statistics {
+            self.command(Command::Close { stream });
+            match self.events().pop() {
+                Some(Event::Closed { statistics, .. }) => statistics,
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+
+        fn run(&mut self, duration: Duration) {
+            let end = self.now + duration;
+            while self.now < end {
+                self.now += TICK;
+                let (now, sent, reports) = (self.now, &mut self.sent, &mut self.reports);
+                self.plane.tick(now, &mut |stream, to, bytes| {
+                    assert_eq!(to, peer(stream));
+                    if crate::rtp::is_rtcp(bytes) {
+                        *reports += 1;
+                    } else {
+                        sent.push(Sent::new(stream, now, bytes));
+                    }
+                });
+            }
+        }
+
+        fn speak(&mut self, stream: StreamId, law: Law, sequence: u16, sample: i16) {
+            let timestamp = u32::from(sequence) * 160;
+            self.packet(
+                stream,
+                peer(stream),
+                law.payload_type(),
+                sequence,
+                timestamp,
+                &[law.encode(sample); 160],
+            );
+        }
+
+        /// A press of 100 ms with three ends.
+        fn press(&mut self, stream: StreamId, payload_type: u8, first: u16, timestamp: u32, key: char) {
+            let event = Digit::try_from(key).unwrap().event();
+            for (index, frame) in [1, 2, 3, 4, 5, 5, 5].into_iter().enumerate() {
+                self.run(FRAME);
+                let payload = EventPayload {
+                    event,
+                    end: frame == 5,
+                    duration: frame * 160,
+                };
+                let sequence = first + index as u16;
+                self.packet(
+                    stream,
+                    peer(stream),
+                    payload_type,
+                    sequence,
+                    timestamp,
+                    &payload.bytes(),
+                );
+            }
+        }
+
+        fn packet(
+            &mut self,
+            stream: StreamId,
+            from: SocketAddr,
+            number: u8,
+            sequence: u16,
+            timestamp: u32,
+            payload: &[u8],
+        ) {
+            let header = Header {
+                marker: false,
+                payload_type: number,
+                sequence,
+                timestamp,
+                ssrc: 77,
+            };
+            let mut bytes = header.bytes().to_vec();
+            bytes.extend(payload);
+            if let Some(forward) = self.plane.receive(self.now, stream, from, &mut bytes) {
+                assert_eq!(forward.destination, peer(forward.stream));
+                self.sent
+                    .push(Sent::new(forward.stream, self.now, &bytes[forward.range]));
+            }
+        }
+
+        fn sent_by(&self, stream: StreamId) -> Vec<Sent> {
+            self.sent
+                .iter()
+                .filter(|packet| packet.stream == stream)
+                .cloned()
+                .collect()
+        }
+
+        fn events(&mut self) -> Vec<Event> {
+            std::iter::from_fn(|| self.plane.poll_event()).collect()
+        }
+
+        fn digits(&mut self, from: StreamId) -> String {
+            let pressed = |event| match event {
+                Event::DigitPressed { stream, digit } if stream == from => Some(digit),
+                _ => None,
+            };
+            self.events().into_iter().filter_map(pressed).collect()
+        }
+    }
+
+    impl Sent {
+        fn new(stream: StreamId, at: Instant, bytes: &[u8]) -> Self {
+            let packet = Packet::parse(bytes).unwrap();
+            Self {
+                stream,
+                at,
+                header: packet.header,
+                payload: bytes[packet.payload].to_vec(),
+            }
+        }
+    }
+}

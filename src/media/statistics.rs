@@ -1,0 +1,276 @@
+//! What a stream received and sent, as call records and RTCP want it (RFC 3550 §6.4.1, appendix A).
+
+use std::time::{Duration, Instant};
+
+use crate::codec::CLOCK_RATE;
+use crate::rtp::{Header, sequence_distance};
+
+/// Totals of one stream, told when it closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Packets accepted from the peer.
+    pub received: u64,
+    /// Packets that the peer's sequence numbers promised and that never came.
+    pub lost: u64,
+    /// Packets ignored: from strangers, of unknown payload types, or not RTP.
+    pub refused: u64,
+    /// Interarrival jitter at the end (RFC 3550 §6.4.1).
+    pub jitter: Duration,
+    /// Packets we sent.
+    pub sent: u64,
+    /// Frames of 20 ms that were due and not sent because we were late.
+    pub skipped: u64,
+    /// Share of our packets that the peer said it lost, of 256, if it sent reports.
+    pub peer_lost: Option<u8>,
+    /// Network round trip by the peer's last report.
+    pub round_trip: Option<Duration>,
+}
+
+/// Reception from one peer over all its SSRCs.
+#[derive(Debug, Clone, Default)]
+pub struct Reception {
+    run: Option<Run>,
+    /// Totals of SSRCs that ended.
+    earlier_received: u64,
+    earlier_lost: u64,
+}
+
+/// One SSRC, without restarts.
+#[derive(Debug, Clone)]
+struct Run {
+    ssrc: u32,
+    first: u16,
+    highest: u16,
+    cycles: u32,
+    received: u64,
+    /// In 1/16 ticks (RFC 3550 appendix A.8).
+    jitter: u32,
+    transit: Option<(Instant, u32)>,
+    reported_expected: u64,
+    reported_received: u64,
+}
+
+/// What a report block says of one interval (RFC 3550 §6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceptionReport {
+    pub ssrc: u32,
+    /// Of 256.
+    pub fraction_lost: u8,
+    pub lost: u32,
+    pub highest: u32,
+    /// In ticks.
+    pub jitter: u32,
+}
+
+/// A jump this far ahead means that the sender started anew.
+const MAX_DROPOUT: i16 = 3000;
+/// Packets this late still belong to the run.
+const MAX_MISORDER: i16 = -100;
+
+impl Reception {
+    /// Counts a packet. `timed` is false for packets whose timestamp is not their sending time (telephone events).
+    pub fn count(&mut self, now: Instant, header: &Header, timed: bool) {
+        let distance = self
+            .run
+            .as_ref()
+            .filter(|run| run.ssrc == header.ssrc)
+            .map(|run| {
+                let distance = sequence_distance(header.sequence, run.highest);
+                (MAX_MISORDER..MAX_DROPOUT)
+                    .contains(&distance)
+                    .then_some(distance)
+            });
+        match (&mut self.run, distance) {
+            (Some(run), Some(Some(distance))) => run.count(now, header, distance, timed),
+            _ => self.restart(now, header, timed),
+        }
+    }
+
+    /// Packets received so far.
+    pub fn received(&self) -> u64 {
+        self.earlier_received + self.run.as_ref().map_or(0, |run| run.received)
+    }
+
+    /// Packets lost so far.
+    pub fn lost(&self) -> u64 {
+        self.earlier_lost + self.run.as_ref().map_or(0, Run::lost)
+    }
+
+    /// Jitter of the present SSRC.
+    pub fn jitter(&self) -> Duration {
+        let ticks = self.run.as_ref().map_or(0, |run| run.jitter >> 4);
+        Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(CLOCK_RATE))
+    }
+
+    /// A report of the time since the last one. None before the first packet.
+    pub fn report(&mut self) -> Option<ReceptionReport> {
+        self.run.as_mut().map(Run::report)
+    }
+
+    fn restart(&mut self, now: Instant, header: &Header, timed: bool) {
+        self.earlier_received = self.received();
+        self.earlier_lost = self.lost();
+        self.run = Some(Run {
+            ssrc: header.ssrc,
+            first: header.sequence,
+            highest: header.sequence,
+            cycles: 0,
+            received: 1,
+            jitter: 0,
+            transit: timed.then_some((now, header.timestamp)),
+            reported_expected: 0,
+            reported_received: 0,
+        });
+    }
+}
+
+impl Run {
+    fn count(&mut self, now: Instant, header: &Header, distance: i16, timed: bool) {
+        self.received += 1;
+        if distance > 0 {
+            self.cycles += u32::from(header.sequence < self.highest);
+            self.highest = header.sequence;
+        }
+        if timed {
+            self.measure_jitter(now, header.timestamp);
+        }
+    }
+
+    fn measure_jitter(&mut self, now: Instant, timestamp: u32) {
+        if let Some((before, earlier)) = self.transit.replace((now, timestamp)) {
+            let elapsed =
+                now.saturating_duration_since(before).as_micros() as i64 * i64::from(CLOCK_RATE) / 1_000_000;
+            let spoken = i64::from(timestamp.wrapping_sub(earlier) as i32);
+            // A jump of the sender's clock says nothing about the network; a second caps it.
+            let difference = (elapsed - spoken).unsigned_abs().min(u64::from(CLOCK_RATE)) as u32;
+            self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
+        }
+    }
+
+    fn extended_highest(&self) -> u32 {
+        self.cycles << 16 | u32::from(self.highest)
+    }
+
+    fn expected(&self) -> u64 {
+        u64::from(self.extended_highest().wrapping_sub(u32::from(self.first))) + 1
+    }
+
+    fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    fn report(&mut self) -> ReceptionReport {
+        let (expected, received) = (
+            self.expected() - self.reported_expected,
+            self.received - self.reported_received,
+        );
+        (self.reported_expected, self.reported_received) = (self.expected(), self.received);
+        let lost = expected.saturating_sub(received);
+        ReceptionReport {
+            ssrc: self.ssrc,
+            fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,
+            lost: self.lost().min(0x7f_ffff) as u32,
+            highest: self.extended_highest(),
+            jitter: self.jitter >> 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(sequence: u16, timestamp: u32) -> Header {
+        Header {
+            marker: false,
+            payload_type: 0,
+            sequence,
+            timestamp,
+            ssrc: 7,
+        }
+    }
+
+    fn at(start: Instant, packet: u32) -> Instant {
+        start + Duration::from_millis(20) * packet
+    }
+
+    #[test]
+    fn loss_is_counted_across_the_wrap_of_sequence_numbers() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for packet in (0..100).filter(|packet| packet % 10 != 3) {
+            reception.count(
+                at(start, packet),
+                &header(65_500u16.wrapping_add(packet as u16), packet * 160),
+                true,
+            );
+        }
+        assert_eq!((reception.received(), reception.lost()), (90, 10));
+        assert_eq!(reception.jitter(), Duration::ZERO);
+    }
+
+    #[test]
+    fn reordered_packets_are_not_lost() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for packet in [0u16, 2, 1, 4, 3] {
+            reception.count(start, &header(packet, u32::from(packet) * 160), true);
+        }
+        assert_eq!((reception.received(), reception.lost()), (5, 0));
+    }
+
+    #[test]
+    fn a_new_ssrc_starts_a_new_run_and_keeps_the_totals() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for sequence in [1, 2, 4] {
+            reception.count(start, &header(sequence, 0), false);
+        }
+        for sequence in [30_000, 30_002] {
+            reception.count(
+                start,
+                &Header {
+                    ssrc: 8,
+                    ..header(sequence, 0)
+                },
+                false,
+            );
+        }
+        assert_eq!((reception.received(), reception.lost()), (5, 2));
+    }
+
+    #[test]
+    fn jitter_follows_the_formula_of_the_rfc() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for packet in 0..2000 {
+            // Every second packet comes 8 ms late: the difference alternates between ±8 ms, 64 ticks.
+            let late = Duration::from_millis(if packet % 2 == 1 { 8 } else { 0 });
+            reception.count(
+                at(start, packet) + late,
+                &header(packet as u16, packet * 160),
+                true,
+            );
+        }
+        let milliseconds = reception.jitter().as_secs_f64() * 1000.0;
+        assert!((7.0..=8.0).contains(&milliseconds), "{milliseconds} ms");
+    }
+
+    #[test]
+    fn each_report_covers_the_time_since_the_last_one() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        for sequence in 0..100 {
+            reception.count(start, &header(sequence, 0), false);
+        }
+        assert_eq!(reception.report().unwrap().fraction_lost, 0);
+        for sequence in (100..200).filter(|sequence| sequence % 2 == 1) {
+            reception.count(start, &header(sequence, 0), false);
+        }
+        let report = reception.report().unwrap();
+        assert_eq!(
+            (report.fraction_lost, report.lost, report.highest),
+            (128, 50, 199)
+        );
+    }
+}

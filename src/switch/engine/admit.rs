@@ -1,0 +1,215 @@
+//! Taking on an incoming call: route, room, sound, record.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand_core::RngCore;
+use sip::{IncomingInvite, PeerId, SessionId};
+
+use super::Now;
+use super::call::{Call, Side};
+use super::core::Core;
+use super::routes::Route;
+use crate::call::book::Book;
+use crate::call::disposition::SessionDisposition;
+use crate::call::leg::{Leg, LegSetup};
+use crate::call::number::NumberFormat;
+use crate::call::record::{
+    self, CallClosed, CallDetails, CallOpened, Direction, EndedBy, EventKind, LegNumber, LegOpened, Party,
+    UtcMicros, caller_hmac, kept_sip_call_id,
+};
+use crate::call::timers::CallKey;
+use crate::flow::run::Run;
+use crate::units::{CallId, Language, PhoneNumber};
+
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+impl Core {
+    /// Takes a call on, or turns it away with the right status. Calls that are turned away for want of room are
+    /// recorded; those for numbers that are not ours are not.
+    pub(super) fn admit(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        peer: PeerId,
+        invite: &IncomingInvite,
+        calls: usize,
+    ) -> Option<(CallKey, Box<Call>)> {
+        let index = Self::index_of(peer);
+        let trunk = self.settings.trunks.get(index)?.name.clone();
+        let user = if invite.to_registration {
+            user_of(&invite.to.uri)
+        } else {
+            invite.user.as_str()
+        };
+        let number = NumberFormat::read(user);
+        let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
+            self.endpoint.reject(now.monotonic, session, 404, None);
+            return None;
+        };
+        let opened = self.opened(now, &number, &route, index, invite);
+        let channels = self.settings.trunks[index].channels;
+        let full = calls >= self.settings.most_calls || self.lines[index].calls >= channels;
+        let refused = match () {
+            () if !self.records_accepted => Some("records_cannot_be_written"),
+            () if full => Some("all_lines_in_use"),
+            () if self.is_draining() => Some("shutting_down"),
+            () => None,
+        };
+        let seat = if refused.is_none() { self.take_seat() } else { None };
+        let (Some(seat), None) = (seat, refused) else {
+            self.turn_away(now, session, opened, refused.unwrap_or("no_media_port"));
+            return None;
+        };
+        let setup = LegSetup {
+            number: LegNumber(0),
+            trunk: trunk.clone(),
+            seat,
+            laws: self.settings.trunks[index].laws.clone(),
+            source: self.source_rule(index, None),
+            start: self.start(),
+            sdp_id: self.random.next_u32() >> 1,
+            silence_after: Some(self.settings.silence_after),
+        };
+        let mut caller = Leg::new(session, setup);
+        if caller.take_offer(invite.sdp.as_deref()).is_err() {
+            self.endpoint.reject(now.monotonic, session, 488, None);
+            self.add_seat(seat);
+            return None;
+        }
+        let source = self.source_rule(index, caller.agreed.as_ref().and_then(|agreed| agreed.remote));
+        caller.set_source(source);
+        Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
+    }
+
+    fn begin(
+        &mut self,
+        now: Now,
+        opened: CallOpened,
+        caller: Leg,
+        route: Route,
+        number: String,
+        max_forwards: u8,
+    ) -> (CallKey, Box<Call>) {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.sessions.insert(caller.session, (key, Side::Caller));
+        self.streams.insert(caller.seat.stream, (key, Side::Caller));
+        if let Some(index) = self.trunk_index(&caller.trunk) {
+            self.lines[index].calls += 1;
+        }
+        let at = opened.at;
+        let mut book = Book::open(opened, &mut self.changes);
+        let leg = LegOpened {
+            call: book.call(),
+            leg: LegNumber(0),
+            at,
+            direction: Direction::Inbound,
+            party: Party::Caller,
+            trunk: Some(caller.trunk.clone()),
+            choice: None,
+            attempt: 1,
+            caller_id_policy: None,
+        };
+        book.open_leg(leg, &mut self.changes);
+        book.note(at, None, EventKind::Admitted, &mut self.changes);
+        self.endpoint.ring(now.monotonic, caller.session);
+        let language = self.language_of(&route);
+        let run = Run::new(route.flow, route.campaign, number, language);
+        let call = Call {
+            key,
+            book,
+            run,
+            caller,
+            callee: None,
+            ended_legs: Vec::new(),
+            next_leg: 1,
+            pending: VecDeque::new(),
+            language,
+            playing: None,
+            next_play: 1,
+            bridged: false,
+            details: CallDetails::default(),
+            last_digit: None,
+            ending: None,
+            max_forwards,
+        };
+        (key, Box::new(call))
+    }
+
+    fn language_of(&self, route: &Route) -> Language {
+        let of_campaign = route
+            .campaign
+            .as_ref()
+            .and_then(|campaign| campaign.languages.first());
+        of_campaign
+            .or(self.settings.languages.first())
+            .copied()
+            .unwrap_or(Language::ENGLISH)
+    }
+
+    fn opened(
+        &mut self,
+        now: Now,
+        number: &str,
+        route: &Route,
+        trunk: usize,
+        invite: &IncomingInvite,
+    ) -> CallOpened {
+        let milliseconds = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
+        let random = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
+        let caller = (!invite.withheld).then(|| caller_number(invite)).flatten();
+        let hmac = self.settings.caller_key.as_ref().zip(caller.as_ref());
+        CallOpened {
+            call: CallId::new(milliseconds, random),
+            at: UtcMicros::from(now.wall),
+            direction: Direction::Inbound,
+            route: record::Route {
+                number: Some(number.to_owned()),
+                trunk: Some(self.settings.trunks[trunk].name.clone()),
+                campaign: route.campaign.as_ref().map(|campaign| campaign.id.clone()),
+                flow: Some(route.flow.name.clone()),
+                flow_version: Some(route.flow.version),
+            },
+            caller: hmac.map(|(key, number)| caller_hmac(key, number)),
+            sip_call_id: Some(kept_sip_call_id(&invite.call_id, caller.as_ref())),
+        }
+    }
+
+    fn turn_away(&mut self, now: Now, session: SessionId, opened: CallOpened, reason: &str) {
+        self.endpoint
+            .reject(now.monotonic, session, 503, Some(RETRY_AFTER));
+        if !self.records_accepted {
+            return;
+        }
+        let (call, at) = (opened.call, opened.at);
+        let mut book = Book::open(opened, &mut self.changes);
+        let refused = EventKind::Refused {
+            status: 503,
+            reason: reason.to_owned(),
+        };
+        book.note(at, None, refused, &mut self.changes);
+        let closed = CallClosed {
+            call,
+            at,
+            disposition: SessionDisposition::CapacityRefused,
+            ended_by: EndedBy::Server,
+            details: CallDetails::default(),
+        };
+        book.close(closed, &mut self.changes);
+    }
+}
+
+/// The caller's number: what the trunk asserts, else what From says.
+fn caller_number(invite: &IncomingInvite) -> Option<PhoneNumber> {
+    let asserted = invite.asserted.iter().map(|party| party.uri.as_str());
+    asserted
+        .chain([invite.from.uri.as_str()])
+        .find_map(|uri| PhoneNumber::parse_us(user_of(uri)).ok())
+}
+
+/// The user part of a sip: or tel: URI.
+fn user_of(uri: &str) -> &str {
+    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    rest.split(['@', ';', '?', '>']).next().unwrap_or_default()
+}

@@ -1,0 +1,110 @@
+//! One call inside the engine.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::call::book::Book;
+use crate::call::disposition::SessionDisposition;
+use crate::call::leg::Leg;
+use crate::call::record::{CallDetails, EndedBy, LegNumber, UtcMicros};
+use crate::call::timers::CallKey;
+use crate::flow::run::{Event as FlowEvent, Run, TimerName};
+use crate::units::Language;
+
+/// Which of a call's legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Caller,
+    Callee,
+}
+
+/// A call's timers: the flow's, and the engine's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Flow(TimerName),
+    /// A stream's totals should have come by now.
+    Totals,
+}
+
+pub(super) const ALL_TIMERS: [Timer; 9] = [
+    Timer::Flow(TimerName::Input),
+    Timer::Flow(TimerName::AfterZip),
+    Timer::Flow(TimerName::Ring),
+    Timer::Flow(TimerName::Warning),
+    Timer::Flow(TimerName::Talk),
+    Timer::Flow(TimerName::Star),
+    Timer::Flow(TimerName::Menu),
+    Timer::Flow(TimerName::Session),
+    Timer::Totals,
+];
+
+/// How a call ends, once it does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallEnding {
+    pub disposition: SessionDisposition,
+    pub by: EndedBy,
+    pub at: UtcMicros,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub key: CallKey,
+    pub book: Book,
+    pub run: Run,
+    pub caller: Leg,
+    pub callee: Option<Leg>,
+    /// Legs that ended and whose totals are outstanding.
+    pub ended_legs: Vec<Leg>,
+    pub next_leg: u16,
+    /// What the flow has yet to hear.
+    pub pending: VecDeque<FlowEvent>,
+    pub language: Language,
+    /// What is played to the caller, by number; none when nothing is.
+    pub playing: Option<u64>,
+    pub next_play: u64,
+    pub bridged: bool,
+    pub details: CallDetails,
+    /// The last key and how it came, so that one press that comes two ways counts once.
+    pub last_digit: Option<(char, DigitSource, Instant)>,
+    pub ending: Option<CallEnding>,
+    pub max_forwards: u8,
+}
+
+/// How a key came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DigitSource {
+    Rtp,
+    Info,
+}
+
+impl Call {
+    pub fn new_leg(&mut self) -> LegNumber {
+        let number = LegNumber(self.next_leg);
+        self.next_leg = self.next_leg.saturating_add(1);
+        number
+    }
+
+    /// The callee's leg while it is up.
+    pub fn callee_up(&mut self) -> Option<&mut Leg> {
+        self.callee.as_mut().filter(|leg| leg.is_up())
+    }
+}
+
+/// The session that an event of the SIP core is about; none for those about a trunk.
+pub(super) fn session_of(event: &sip::Event) -> Option<sip::SessionId> {
+    match event {
+        sip::Event::Incoming { session, .. }
+        | sip::Event::Ringing { session }
+        | sip::Event::Progress { session, .. }
+        | sip::Event::Answered { session, .. }
+        | sip::Event::Confirmed { session }
+        | sip::Event::Offered { session, .. }
+        | sip::Event::OfferAnswered { session, .. }
+        | sip::Event::OfferRefused { session, .. }
+        | sip::Event::DigitPressed { session, .. }
+        | sip::Event::Failed { session, .. }
+        | sip::Event::Ended { session, .. } => Some(*session),
+        _ => None,
+    }
+}

@@ -1,0 +1,278 @@
+//! The switch's decisions: signalling, calls, flows and media commands, without a socket, a clock or a disk.
+//!
+//! Inputs: datagrams, media events, opened streams, resolved trunks, each with the time. Outputs: datagrams, media
+//! commands, changes of call records, the next deadline. The server, the demo, the simulator and the tests all drive
+//! this one engine. It must never block, and a call must never notice another one.
+
+mod actions;
+mod admit;
+mod call;
+mod callee;
+mod caller;
+mod core;
+mod ending;
+mod routes;
+mod settings;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::call::leg::Seat;
+use crate::call::record::RecordChange;
+use crate::call::timers::CallKey;
+use crate::directory::Directory;
+use crate::flow::catalogue::Piece;
+use crate::flow::run::Event as FlowEvent;
+use crate::units::{Language, TrunkName};
+use call::{Call, Side, Timer};
+use core::Core;
+pub use routes::{Route, RouteError, Routes, Wanted};
+pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+
+/// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    pub monotonic: Instant,
+    pub wall: Timestamp,
+}
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Input<'a> {
+    Sip(sip::Input<'a>),
+    Media(media::Event),
+    /// A socket was made for a stream; see [`Output::NeedStreams`].
+    StreamReady(Seat),
+    /// So many of the sockets asked for could not be made.
+    StreamsFailed(usize),
+    /// The addresses behind a trunk's host name, best first.
+    /// `local` is the address of ours that reaches them.
+    TrunkResolved {
+        trunk: TrunkName,
+        targets: Vec<SocketAddr>,
+        local: SocketAddr,
+    },
+    /// Another directory for calls that begin from now on.
+    Directory(Arc<Directory>),
+    /// Whether records can be written; calls are refused while they cannot.
+    RecordsAccepted(bool),
+    /// Take no new calls and leave the trunks.
+    Drain,
+    /// End every call now.
+    EndAll,
+}
+
+/// What the switch is to do.
+#[derive(Debug)]
+pub enum Output {
+    Transmit {
+        local: SocketAddr,
+        destination: SocketAddr,
+        transport: sip::Transport,
+        bytes: Vec<u8>,
+    },
+    /// For the media thread of the call, which has all its streams.
+    Media {
+        call: CallKey,
+        command: media::Command,
+    },
+    /// A stream's socket that was never used can be closed.
+    Discard(media::StreamId),
+    /// So many sockets should be made ready.
+    NeedStreams(usize),
+    Records(Vec<RecordChange>),
+    Trunk(TrunkStatus),
+    /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
+    Said {
+        language: Language,
+        pieces: Vec<Piece>,
+    },
+    /// Nothing now; call `handle_timeout` at this time.
+    Wait(Option<Instant>),
+}
+
+/// The engine.
+pub struct Engine {
+    core: Core,
+    calls: HashMap<CallKey, Box<Call>>,
+}
+
+impl Engine {
+    /// `seed` must be secret and fresh: tags, ids, SSRCs and nonces come from it.
+    pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
+        Self {
+            core: Core::new(settings, seed),
+            calls: HashMap::new(),
+        }
+    }
+
+    /// Calls whose record is not closed.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether nothing is left to do before the switch ends.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.core.trunks_left()
+    }
+
+    pub fn trunks(&self) -> Vec<TrunkState> {
+        self.core.trunk_states()
+    }
+
+    pub fn sip_counters(&self) -> sip::Counters {
+        self.core.endpoint.counters()
+    }
+
+    /// Whether the flow of the oldest call waits for keys; for simulated callers.
+    pub fn waits_for_keys(&self) -> bool {
+        self.calls
+            .iter()
+            .min_by_key(|(key, _)| **key)
+            .is_some_and(|(_, call)| call.run.waits_for_keys())
+    }
+
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Sip(input) => {
+                self.core.endpoint.handle_input(now.monotonic, input);
+                self.drain_sip(now);
+            }
+            Input::Media(event) => self.on_media(now, event),
+            Input::StreamReady(seat) => self.core.add_seat(seat),
+            Input::StreamsFailed(count) => self.core.seats_failed(count),
+            Input::TrunkResolved {
+                trunk,
+                targets,
+                local,
+            } => {
+                self.core.set_targets(now, &trunk, targets, local);
+                self.drain_sip(now);
+            }
+            Input::Directory(directory) => self.core.settings.directory = directory,
+            Input::RecordsAccepted(accepted) => self.core.records_accepted = accepted,
+            Input::Drain => {
+                self.core.drain(now);
+                self.drain_sip(now);
+            }
+            Input::EndAll => {
+                let keys: Vec<CallKey> = self.calls.keys().copied().collect();
+                for key in keys {
+                    self.with_call(now, key, |core, call| core.end_for_shutdown(now, call));
+                }
+                self.drain_sip(now);
+            }
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.core.endpoint.handle_timeout(now.monotonic);
+        self.drain_sip(now);
+        while let Some((key, timer)) = self.core.timers.pop(now.monotonic) {
+            self.with_call(now, key, |core, call| match timer {
+                Timer::Flow(name) => call.pending.push_back(FlowEvent::TimerFired(name)),
+                Timer::Totals => core.close_without_totals(call),
+            });
+            self.drain_sip(now);
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.core.outputs.pop_front() {
+            return output;
+        }
+        if !self.core.changes.is_empty() {
+            return Output::Records(std::mem::take(&mut self.core.changes));
+        }
+        if let Some(wanted) = self.core.seats_wanted() {
+            return Output::NeedStreams(wanted);
+        }
+        let deadlines = [self.core.sip_deadline, self.core.timers.next()];
+        Output::Wait(deadlines.into_iter().flatten().min())
+    }
+
+    /// Takes all that the SIP core has to say, until it waits.
+    fn drain_sip(&mut self, now: Now) {
+        loop {
+            match self.core.endpoint.poll_output() {
+                sip::Output::Transmit {
+                    local,
+                    destination,
+                    transport,
+                    bytes,
+                } => {
+                    self.core.outputs.push_back(Output::Transmit {
+                        local,
+                        destination,
+                        transport,
+                        bytes,
+                    });
+                }
+                sip::Output::Event(event) => self.on_sip(now, event),
+                sip::Output::Wait(deadline) => {
+                    self.core.sip_deadline = deadline;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn on_sip(&mut self, now: Now, event: sip::Event) {
+        match event {
+            sip::Event::Incoming {
+                session,
+                peer,
+                invite,
+            } => {
+                if let Some((key, call)) = self.core.admit(now, session, peer, &invite, self.calls.len()) {
+                    self.calls.insert(key, call);
+                    self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
+                }
+            }
+            event => match call::session_of(&event) {
+                Some(session) => {
+                    let Some(&(key, side)) = self.core.sessions.get(&session) else {
+                        return;
+                    };
+                    self.with_call(now, key, |core, call| match side {
+                        Side::Caller => core.on_caller_event(now, call, event),
+                        Side::Callee => core.on_callee_event(now, call, event),
+                    });
+                }
+                None => self.core.on_trunk_event(event),
+            },
+        }
+    }
+
+    fn on_media(&mut self, now: Now, event: media::Event) {
+        let stream = match &event {
+            media::Event::DigitPressed { stream, .. }
+            | media::Event::Played { stream, .. }
+            | media::Event::Started { stream }
+            | media::Event::Silent { stream }
+            | media::Event::Closed { stream, .. } => *stream,
+        };
+        let Some(&(key, side)) = self.core.streams.get(&stream) else {
+            return;
+        };
+        self.with_call(now, key, |core, call| core.on_media_event(now, call, side, event));
+        self.drain_sip(now);
+    }
+
+    /// Lets something happen to a call, then lets its flow react until it rests; forgets the call once it is over.
+    fn with_call(&mut self, now: Now, key: CallKey, happening: impl FnOnce(&mut Core, &mut Call)) {
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
+        happening(&mut self.core, call);
+        self.core.settle(now, call);
+        if self.core.finish_if_over(now, call) {
+            self.calls.remove(&key);
+        }
+    }
+}

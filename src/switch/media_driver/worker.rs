@@ -1,0 +1,337 @@
+//! One media thread: wakes once a tick, takes what came on all its sockets, relays it, and sends what is due.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use media::{Command, Event, Plane, PlaneConfig, StreamConfig, StreamId};
+use rustix::event::{Timespec, epoll};
+use rustix::thread::{ClockId, clock_nanosleep_absolute};
+
+use super::outbox::Outbox;
+use super::{Counters, DriverCommand, DriverConfig, Shared};
+use crate::switch::port_pool::MediaSocket;
+
+/// Packets read in one visit to a socket before the others have their turn.
+const VISIT: usize = 4;
+/// Ready sockets taken from the kernel at once.
+const BATCH: usize = 512;
+/// Packets read in one tick at most, so that what we send stays on time under a flood.
+const MAX_PACKETS: usize = 16 * 1024;
+/// Longer datagrams are no telephone audio and are cut.
+const MAX_DATAGRAM: usize = 2048;
+/// Names the wake-up in what epoll reports; sockets are named by their seat.
+const WAKE: u64 = u64::MAX;
+
+/// One media thread.
+pub(super) struct Worker {
+    epoll: OwnedFd,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<DriverCommand>,
+    plane: Plane,
+    tick: Duration,
+    sockets: Sockets,
+    /// Sockets that may hold more than was read; epoll does not report them again.
+    pending: VecDeque<usize>,
+    outbox: Outbox,
+    counters: Arc<Counters>,
+}
+
+/// The sockets of a thread, by seat (as epoll names them) and by stream.
+#[derive(Default)]
+struct Sockets {
+    seats: Vec<Option<(StreamId, MediaSocket)>>,
+    free: Vec<usize>,
+    names: HashMap<StreamId, usize>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        config: &DriverConfig,
+        commands: mpsc::Receiver<DriverCommand>,
+        shared: Arc<Shared>,
+        events: tokio::sync::mpsc::Sender<Event>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(
+            &epoll,
+            &shared.wake,
+            epoll::EventData::new_u64(WAKE),
+            epoll::EventFlags::IN,
+        )?;
+        let tick = config
+            .tick
+            .clamp(Duration::from_millis(1), Duration::from_millis(5));
+        Ok(Self {
+            epoll,
+            shared,
+            commands,
+            plane: Plane::new(Instant::now(), PlaneConfig { tick }),
+            tick,
+            sockets: Sockets::default(),
+            pending: VecDeque::new(),
+            outbox: Outbox::new(events),
+            counters,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut ready = Vec::with_capacity(BATCH);
+        let mut buffer = [0; MAX_DATAGRAM];
+        let mut deadline = Instant::now();
+        while !self.shared.stop.load(Ordering::SeqCst) {
+            if self.sockets.names.is_empty() {
+                self.sleep_until_woken(&mut ready);
+                self.take_commands();
+                self.publish();
+                deadline = Instant::now();
+                continue;
+            }
+            deadline = self.sleep_until(deadline + self.tick);
+            // Commands first: one that was sent before a packet came is in force for it.
+            self.take_commands();
+            let now = Instant::now();
+            self.receive(now, &mut ready, &mut buffer);
+            self.play(now);
+            self.publish();
+        }
+    }
+
+    fn take_commands(&mut self) {
+        // A ring cannot hold more than its capacity, but the control side may refill it meanwhile.
+        for _ in 0..BATCH * 8 {
+            match self.commands.try_recv() {
+                Ok(command) => self.carry_out(Instant::now(), command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, command: DriverCommand) {
+        match command {
+            DriverCommand::Open {
+                stream,
+                socket,
+                config,
+            } => self.open(now, stream, socket, config),
+            DriverCommand::Media(Command::Open { .. }) => {
+                tracing::error!("a stream cannot be opened without a socket");
+            }
+            DriverCommand::Media(Command::Close { stream }) => {
+                self.plane.command(now, Command::Close { stream });
+                self.close(stream);
+            }
+            DriverCommand::Media(command) => self.plane.command(now, command),
+        }
+    }
+
+    fn open(&mut self, now: Instant, stream: StreamId, socket: MediaSocket, config: StreamConfig) {
+        self.close(stream);
+        let seat = self.sockets.add(stream, socket);
+        if let Some((_, socket)) = &self.sockets.seats[seat] {
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            let data = epoll::EventData::new_u64(seat as u64);
+            if let Err(error) = epoll::add(&self.epoll, socket.udp(), data, flags) {
+                // The stream still sends; that it hears nothing is told as silence.
+                tracing::error!(%error, stream = stream.0, "a media socket cannot be watched");
+            }
+            // Packets from before the watch would not be reported.
+            self.pending.push_back(seat);
+        }
+        self.plane.command(now, Command::Open { stream, config });
+    }
+
+    /// Dropping the socket also takes it out of epoll.
+    fn close(&mut self, stream: StreamId) {
+        if self.sockets.remove(stream) {
+            self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for a command without waking in between.
+    fn sleep_until_woken(&mut self, ready: &mut Vec<epoll::Event>) {
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        // A command that came before the store above did not wake us.
+        if let Ok(command) = self.commands.try_recv() {
+            self.shared.asleep.store(false, Ordering::SeqCst);
+            self.carry_out(Instant::now(), command);
+            return;
+        }
+        if !self.shared.stop.load(Ordering::SeqCst) {
+            let patience = Timespec {
+                tv_sec: 0,
+                tv_nsec: 20_000_000,
+            };
+            ready.clear();
+            let spare = rustix::buffer::spare_capacity(ready);
+            let _ = epoll::wait(&self.epoll, spare, self.outbox.is_waiting().then_some(&patience));
+        }
+        self.shared.asleep.store(false, Ordering::SeqCst);
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.shared.wake, &mut count);
+    }
+
+    /// Sleeps until a tick is due and returns when it was. Ticks that are missed are not made up for.
+    fn sleep_until(&self, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        if let Some(rest) = deadline
+            .checked_duration_since(now)
+            .filter(|rest| !rest.is_zero())
+        {
+            let _ = clock_nanosleep_absolute(ClockId::Monotonic, &after(rest));
+            return deadline;
+        }
+        let late = now.saturating_duration_since(deadline);
+        if late < self.tick {
+            return deadline;
+        }
+        let missed = late.as_nanos() / self.tick.as_nanos();
+        self.counters.overruns.fetch_add(missed as u64, Ordering::Relaxed);
+        now
+    }
+
+    fn receive(&mut self, now: Instant, ready: &mut Vec<epoll::Event>, buffer: &mut [u8]) {
+        let mut packets = 0;
+        // Sockets left over from the last tick come first.
+        packets += self.visit_pending(now, self.pending.len(), buffer);
+        loop {
+            ready.clear();
+            let none = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(ready), Some(&none)).is_err() {
+                break;
+            }
+            for event in ready.iter() {
+                match event.data.u64() {
+                    WAKE => {
+                        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+                    }
+                    seat => packets += self.visit(now, seat as usize, buffer),
+                }
+            }
+            if ready.len() < BATCH || packets >= MAX_PACKETS {
+                break;
+            }
+        }
+        while packets < MAX_PACKETS && !self.pending.is_empty() {
+            packets += self.visit_pending(now, self.pending.len(), buffer);
+        }
+        self.counters
+            .received
+            .fetch_add(packets as u64, Ordering::Relaxed);
+    }
+
+    fn visit_pending(&mut self, now: Instant, sockets: usize, buffer: &mut [u8]) -> usize {
+        let mut packets = 0;
+        for _ in 0..sockets {
+            let Some(seat) = self.pending.pop_front() else {
+                break;
+            };
+            packets += self.visit(now, seat, buffer);
+        }
+        packets
+    }
+
+    /// Reads a few packets of one socket; if there may be more, it is visited again after the others.
+    fn visit(&mut self, now: Instant, seat: usize, buffer: &mut [u8]) -> usize {
+        let Some(Some((stream, socket))) = self.sockets.seats.get(seat) else {
+            return 0;
+        };
+        let stream = *stream;
+        for packet in 0..VISIT {
+            let (length, source) = match socket.udp().recv_from(buffer) {
+                Ok(received) => received,
+                Err(error) if is_passing(&error) => continue,
+                Err(_) => return packet,
+            };
+            let Some(forward) = self
+                .plane
+                .receive(now, stream, unmapped(source), &mut buffer[..length])
+            else {
+                continue;
+            };
+            let bytes = &buffer[forward.range];
+            self.sockets
+                .send(forward.stream, forward.destination, bytes, &self.counters);
+        }
+        self.pending.push_back(seat);
+        VISIT
+    }
+
+    fn play(&mut self, now: Instant) {
+        let (sockets, counters) = (&self.sockets, &self.counters);
+        self.plane.tick(now, &mut |stream, to, bytes| {
+            sockets.send(stream, to, bytes, counters)
+        });
+    }
+
+    fn publish(&mut self) {
+        let mut dropped = self.outbox.flush();
+        while let Some(event) = self.plane.poll_event() {
+            dropped += self.outbox.post(event);
+        }
+        if dropped > 0 {
+            self.counters.dropped_events.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Sockets {
+    fn add(&mut self, stream: StreamId, socket: MediaSocket) -> usize {
+        let seat = self.free.pop().unwrap_or(self.seats.len());
+        match self.seats.get_mut(seat) {
+            Some(empty) => *empty = Some((stream, socket)),
+            None => self.seats.push(Some((stream, socket))),
+        }
+        self.names.insert(stream, seat);
+        seat
+    }
+
+    fn remove(&mut self, stream: StreamId) -> bool {
+        let Some(seat) = self.names.remove(&stream) else {
+            return false;
+        };
+        self.free.push(seat);
+        self.seats.get_mut(seat).is_some_and(|seat| seat.take().is_some())
+    }
+
+    fn send(&self, stream: StreamId, to: SocketAddr, bytes: &[u8], counters: &Counters) {
+        let socket = self
+            .names
+            .get(&stream)
+            .and_then(|seat| self.seats.get(*seat)?.as_ref());
+        let sent = socket.is_some_and(|(_, socket)| socket.udp().send_to(bytes, to).is_ok());
+        let counter = if sent { &counters.sent } else { &counters.unsent };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// An error that says something about an earlier packet, not about this socket now.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// IPv4 senders on a socket of both families are IPv4 all the same.
+fn unmapped(source: SocketAddr) -> SocketAddr {
+    SocketAddr::new(source.ip().to_canonical(), source.port())
+}
+
+/// The system's monotonic time after `rest` from now.
+fn after(rest: Duration) -> Timespec {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let nanos = now.tv_nsec as u64 + u64::from(rest.subsec_nanos());
+    Timespec {
+        tv_sec: now.tv_sec + rest.as_secs() as i64 + (nanos / 1_000_000_000) as i64,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    }
+}

@@ -1,0 +1,607 @@
+//! The running switch: one task around the engine.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use media::StreamId;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TrunkState, TrunkStatus};
+use super::media_driver::{DriverCommand, DriverConfig, MediaDriver};
+use super::port_pool::{MediaSocket, PortPool};
+use super::prompt_library::PromptLibrary;
+use super::setup::{self, Parts, StartError};
+use super::sip_socket::{LARGEST, SipSockets};
+use super::trunk_address::{self, Found};
+use crate::call::leg::Seat;
+use crate::call::record::{RecordChange, UtcMicros};
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::store::{CallStore, DirectoryStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
+
+/// Datagrams and media events taken before the outputs are drained again.
+const BATCH: usize = 64;
+/// A port rests this long after a call.
+const PORT_REST: Duration = Duration::from_secs(5);
+/// How often the state is told and the records' health looked at.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Calls that were ended at the end of a drain get this long for their farewell.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Records may take this long to reach the disk at the end.
+const LAST_WRITE: Duration = Duration::from_secs(20);
+/// A command that found a full ring is tried again after this.
+const RING_RETRY: Duration = Duration::from_millis(1);
+
+/// What an operator can ask of a running switch.
+#[derive(Debug)]
+pub enum Order {
+    /// Takes no new calls, lets calls finish for so long, then ends.
+    Drain(Duration),
+    /// Calls that begin from now on use this directory.
+    UseDirectory(Arc<Directory>),
+}
+
+/// The state of a running switch, renewed several times a second.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    pub calls: usize,
+    pub draining: bool,
+    pub trunks: Vec<TrunkState>,
+    /// Changes of records that wait for the disk.
+    pub records_waiting: u64,
+    /// Why records cannot be written; none while all is well.
+    pub records_trouble: Option<String>,
+    pub sip_received: u64,
+    pub sip_transmitted: u64,
+    pub sip_retransmitted: u64,
+    pub sip_strangers: u64,
+    pub sip_malformed: u64,
+    /// Datagrams that the system did not take.
+    pub sip_unsent: u64,
+}
+
+/// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
+pub struct Switch {
+    orders: mpsc::Sender<Order>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+    store: Arc<SqliteStore>,
+    recorder: Recorder,
+    listen: Vec<SocketAddr>,
+}
+
+impl Switch {
+    /// Starts everything; when it returns, calls can be taken.
+    pub async fn start(config: &Config, parts: Parts) -> Result<Self, StartError> {
+        let opened = open_store(config).await?;
+        let directory = match parts.directory {
+            Some(directory) => directory,
+            None => directory_of(Arc::clone(&opened.store)).await?,
+        };
+        let library = open_prompts(config).await?;
+        let routes = routes_from(config, &opened.store)?;
+        let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
+        let sockets =
+            SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
+        let listen: Vec<SocketAddr> = sockets.addresses().collect();
+        let recordings: Arc<dyn Recordings> = library;
+        let settings = setup::settings(config, routes, directory, recordings, opened.key, &listen)?;
+        let (media, media_events) = MediaDriver::start(&driver_config(config)).map_err(StartError::Media)?;
+        let (bound, public) = setup::media_address(config, &listen);
+        let ports = config.media.ports;
+        let pool = PortPool::new(bound, ports.first..=ports.last, PORT_REST, seed()?);
+        let engine = Engine::new(settings, seed()?);
+        let (orders, orders_in) = mpsc::channel(16);
+        let (status_out, status) = watch::channel(Status::default());
+        let (found_out, found) = mpsc::channel(64);
+        for trunk in &config.trunks {
+            tokio::spawn(trunk_address::watch(
+                trunk.clone(),
+                listen.clone(),
+                found_out.clone(),
+            ));
+        }
+        let recorder = opened.writer.recorder();
+        let advertised = public.or_else(|| concrete(bound, config, &listen));
+        let mut running = Running {
+            clock: parts.wall.map_or_else(Clock::default, Clock::starting_at),
+            engine,
+            sockets,
+            media,
+            pool,
+            advertised,
+            stock: HashMap::new(),
+            next_stream: 1,
+            late_commands: VecDeque::new(),
+            late_records: VecDeque::new(),
+            writer: opened.writer,
+            status: status_out,
+            deadline: None,
+            drain_until: None,
+            farewell_until: None,
+            failed_streams: 0,
+        };
+        running.pump();
+        let task = tokio::spawn(running.run(media_events, orders_in, found));
+        Ok(Self {
+            orders,
+            status,
+            task,
+            store: opened.store,
+            recorder,
+            listen,
+        })
+    }
+
+    pub fn store(&self) -> Arc<SqliteStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// The addresses that SIP listens on.
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.listen
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    pub fn orders(&self) -> mpsc::Sender<Order> {
+        self.orders.clone()
+    }
+
+    /// Waits until every trunk that is to be registered with is, or the time is over; tells whether all are.
+    pub async fn registered(&self, patience: Duration) -> bool {
+        let mut status = self.status.clone();
+        let all = |status: &Status| {
+            !status.trunks.is_empty()
+                && status
+                    .trunks
+                    .iter()
+                    .all(|trunk| trunk.resolved && trunk.registered != Some(false))
+        };
+        tokio::time::timeout(patience, status.wait_for(all))
+            .await
+            .is_ok_and(|found| found.is_ok())
+    }
+
+    /// Reads the directory from the store again, for calls that begin from now on, and tells its version.
+    pub async fn reload_directory(&self) -> Result<String, StartError> {
+        let directory = directory_of(self.store()).await?;
+        let version = directory.version();
+        // A switch that ended needs no directory.
+        let _ = self.orders.send(Order::UseDirectory(directory)).await;
+        Ok(version)
+    }
+
+    /// Waits until all that was recorded so far can be read from the store.
+    pub async fn flush(&self) -> bool {
+        let recorder = self.recorder.clone();
+        let flushed = tokio::task::spawn_blocking(move || recorder.flush(LAST_WRITE));
+        flushed.await.is_ok_and(|flushed| flushed.is_ok())
+    }
+
+    /// Takes no new calls, lets calls finish for at most `drain`, then ends them, leaves the trunks and stops.
+    pub async fn shutdown(self, drain: Duration) {
+        // The task may have ended by itself; then there is nothing left to do.
+        let _ = self.orders.send(Order::Drain(drain)).await;
+        let _ = self.task.await;
+    }
+
+    /// Waits for the end that another order brings.
+    pub async fn ended(self) {
+        let _ = self.task.await;
+    }
+}
+
+fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
+    let campaigns = setup::campaigns_of(config, Some(store))?;
+    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
+    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
+}
+
+struct Opened {
+    store: Arc<SqliteStore>,
+    writer: Writer,
+    key: Vec<u8>,
+}
+
+async fn open_store(config: &Config) -> Result<Opened, StartError> {
+    let url = config.store.url.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Arc::new(SqliteStore::open(&url)?);
+        store.claim()?;
+        let closed = store.close_open_calls(UtcMicros::from(Timestamp::now()))?;
+        if closed > 0 {
+            tracing::warn!(
+                calls = closed,
+                "calls that the last run left open were closed as system_error"
+            );
+        }
+        let key = store.caller_key()?.as_bytes().to_vec();
+        let writer =
+            Writer::start(Arc::clone(&store), WriterConfig::default()).map_err(StartError::Writer)?;
+        Ok(Opened { store, writer, key })
+    });
+    opened
+        .await
+        .map_err(|error| StartError::Task(error.to_string()))?
+}
+
+async fn directory_of(store: Arc<SqliteStore>) -> Result<Arc<Directory>, StartError> {
+    let read =
+        tokio::task::spawn_blocking(move || store.current_directory().map_err(|error| error.to_string()));
+    read.await
+        .map_err(|error| StartError::Directory(error.to_string()))?
+        .map_err(StartError::Directory)
+}
+
+async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, StartError> {
+    let folder = config.prompts.directory.clone();
+    let languages = config.prompts.languages();
+    let read = tokio::task::spawn_blocking(move || {
+        let first = languages
+            .first()
+            .copied()
+            .unwrap_or(crate::units::Language::ENGLISH);
+        let library = Arc::new(PromptLibrary::open(folder.as_deref(), first).map_err(StartError::Prompts)?);
+        for worker in library.preload(&languages) {
+            // A worker that failed leaves its recordings to be read when they are asked for.
+            let _ = worker.join();
+        }
+        for problem in library.problems() {
+            tracing::warn!(language = %problem.language, prompt = problem.id, "prompt passed over: {}", problem.fault);
+        }
+        Ok(library)
+    });
+    read.await.map_err(|error| StartError::Task(error.to_string()))?
+}
+
+fn driver_config(config: &Config) -> DriverConfig {
+    let defaults = DriverConfig::default();
+    let threads = if config.media.threads == 0 {
+        defaults.threads
+    } else {
+        usize::from(config.media.threads)
+    };
+    let tick = Duration::from_millis(u64::from(config.media.tick_milliseconds));
+    DriverConfig {
+        threads,
+        tick,
+        ..defaults
+    }
+}
+
+/// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.
+fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) -> Option<IpAddr> {
+    if !bound.is_unspecified() {
+        return None;
+    }
+    let target = config.trunks.iter().find_map(|trunk| {
+        let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
+        wanted
+            .parse::<SocketAddr>()
+            .ok()
+            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
+    });
+    let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
+    Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
+}
+
+fn seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StartError::Random(error.to_string()))?;
+    Ok(seed)
+}
+
+/// The wall clock, set off from the machine's where the demo wants another time of day.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    ahead: SignedDuration,
+}
+
+impl Clock {
+    fn starting_at(wall: Timestamp) -> Self {
+        Self {
+            ahead: wall.duration_since(Timestamp::now()),
+        }
+    }
+
+    fn now(self) -> Now {
+        let machine = Timestamp::now();
+        Now {
+            monotonic: Instant::now(),
+            wall: machine.checked_add(self.ahead).unwrap_or(machine),
+        }
+    }
+}
+
+struct Running {
+    clock: Clock,
+    engine: Engine,
+    sockets: SipSockets,
+    media: MediaDriver,
+    pool: PortPool,
+    /// The address told to peers in place of the bound one.
+    advertised: Option<IpAddr>,
+    stock: HashMap<StreamId, MediaSocket>,
+    next_stream: u32,
+    /// Commands that found a full ring.
+    late_commands: VecDeque<(usize, DriverCommand)>,
+    /// Changes that found a full queue.
+    late_records: VecDeque<RecordChange>,
+    writer: Writer,
+    status: watch::Sender<Status>,
+    deadline: Option<Instant>,
+    drain_until: Option<Instant>,
+    farewell_until: Option<Instant>,
+    failed_streams: usize,
+}
+
+impl Running {
+    async fn run(
+        mut self,
+        mut media_events: mpsc::Receiver<media::Event>,
+        mut orders: mpsc::Receiver<Order>,
+        mut found: mpsc::Receiver<Found>,
+    ) {
+        let mut buffer = vec![0; LARGEST];
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.pump();
+            let wake = self.wake_at();
+            tokio::select! {
+                index = self.sockets.readable() => self.receive(index, &mut buffer),
+                event = media_events.recv() => {
+                    let Some(event) = event else { break };
+                    self.engine.handle_input(self.clock.now(), Input::Media(event));
+                    for _ in 0..BATCH {
+                        let Ok(event) = media_events.try_recv() else { break };
+                        self.engine.handle_input(self.clock.now(), Input::Media(event));
+                    }
+                }
+                Some(found) = found.recv() => {
+                    let Found { trunk, targets, local } = found;
+                    self.engine.handle_input(self.clock.now(), Input::TrunkResolved { trunk, targets, local });
+                }
+                Some(order) = orders.recv() => self.obey(order),
+                () = sleep_until(wake) => {}
+                _ = heartbeat.tick() => self.beat(),
+            }
+            self.engine.handle_timeout(self.clock.now());
+            if self.is_over() {
+                break;
+            }
+        }
+        self.pump();
+        self.finish().await;
+    }
+
+    fn receive(&mut self, index: usize, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            let Some((local, source, length)) = self.sockets.receive(index, buffer) else {
+                return;
+            };
+            let Some(bytes) = buffer.get(..length) else { return };
+            let transport = sip::Transport::Udp;
+            let input = Input::Sip(sip::Input::Received {
+                local,
+                source,
+                transport,
+                bytes,
+            });
+            self.engine.handle_input(self.clock.now(), input);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Drain(patience) => {
+                tracing::info!(calls = self.engine.calls(), "draining: no new calls");
+                self.drain_until = Some(Instant::now() + patience);
+                self.engine.handle_input(self.clock.now(), Input::Drain);
+            }
+            Order::UseDirectory(directory) => self
+                .engine
+                .handle_input(self.clock.now(), Input::Directory(directory)),
+        }
+    }
+
+    /// Carries out all that the engine wants.
+    fn pump(&mut self) {
+        self.retry_late();
+        loop {
+            match self.engine.poll_output() {
+                Output::Transmit {
+                    local,
+                    destination,
+                    bytes,
+                    ..
+                } => {
+                    self.sockets.send(local, destination, &bytes);
+                }
+                Output::Media { call, command } => self.command(call, command),
+                Output::Discard(stream) => {
+                    self.stock.remove(&stream);
+                }
+                Output::NeedStreams(count) => self.make_streams(count),
+                Output::Records(changes) => self.record(changes),
+                Output::Trunk(status) => log_trunk(&status),
+                Output::Said { .. } => {}
+                Output::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn make_streams(&mut self, count: usize) {
+        for made in 0..count {
+            let opened = self.pool.open().map_err(|error| error.to_string());
+            let placed = opened.and_then(|socket| {
+                let address = socket.local_address().map_err(|error| error.to_string())?;
+                Ok((socket, address))
+            });
+            match placed {
+                Ok((socket, bound)) => {
+                    let stream = StreamId(self.next_stream);
+                    self.next_stream = self.next_stream.wrapping_add(1);
+                    let ip = self.advertised.unwrap_or_else(|| bound.ip());
+                    let address = SocketAddr::new(ip, bound.port());
+                    self.stock.insert(stream, socket);
+                    self.engine
+                        .handle_input(self.clock.now(), Input::StreamReady(Seat { stream, address }));
+                }
+                Err(error) => {
+                    tracing::error!("no media port: {error}");
+                    // Told at the next heartbeat, so that the engine asks again, but not at once.
+                    self.failed_streams += count - made;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, call: u64, command: media::Command) {
+        let thread = usize::try_from(call).unwrap_or(0) % self.media.threads().max(1);
+        let command = match command {
+            media::Command::Open { stream, config } => match self.stock.remove(&stream) {
+                Some(socket) => DriverCommand::Open {
+                    stream,
+                    socket,
+                    config,
+                },
+                None => return,
+            },
+            command => DriverCommand::Media(command),
+        };
+        self.late_commands.push_back((thread, command));
+        self.retry_commands();
+    }
+
+    fn retry_commands(&mut self) {
+        while let Some((thread, command)) = self.late_commands.pop_front() {
+            if let Err(full) = self.media.send(thread, command) {
+                self.late_commands.push_front((thread, *full.0));
+                return;
+            }
+        }
+    }
+
+    fn record(&mut self, changes: Vec<RecordChange>) {
+        self.late_records.extend(changes);
+        self.retry_records();
+    }
+
+    fn retry_records(&mut self) {
+        if self.late_records.is_empty() {
+            return;
+        }
+        let changes: Vec<RecordChange> = self.late_records.drain(..).collect();
+        if let Err(refused) = self.writer.recorder().record(changes) {
+            self.late_records.extend(refused.0);
+            self.engine
+                .handle_input(self.clock.now(), Input::RecordsAccepted(false));
+        }
+    }
+
+    fn retry_late(&mut self) {
+        self.retry_commands();
+        self.retry_records();
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let retry = (!self.late_commands.is_empty()).then(|| Instant::now() + RING_RETRY);
+        [self.deadline, retry, self.drain_until, self.farewell_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn beat(&mut self) {
+        let health = self.writer.health();
+        let accepted = health.accepts_calls() && self.late_records.is_empty();
+        self.engine
+            .handle_input(self.clock.now(), Input::RecordsAccepted(accepted));
+        let failed = std::mem::take(&mut self.failed_streams);
+        if failed > 0 {
+            self.engine
+                .handle_input(self.clock.now(), Input::StreamsFailed(failed));
+        }
+        let sip = self.engine.sip_counters();
+        self.status.send_replace(Status {
+            calls: self.engine.calls(),
+            draining: self.drain_until.is_some(),
+            trunks: self.engine.trunks(),
+            records_waiting: health.waiting,
+            records_trouble: health.trouble,
+            sip_received: sip.received,
+            sip_transmitted: sip.transmitted,
+            sip_retransmitted: sip.retransmitted,
+            sip_strangers: sip.strangers,
+            sip_malformed: sip.malformed,
+            sip_unsent: self.sockets.unsent(),
+        });
+    }
+
+    /// Whether a drain is complete; ends what is left when its time is over.
+    fn is_over(&mut self) -> bool {
+        let Some(drain_until) = self.drain_until else {
+            return false;
+        };
+        let now_at = Instant::now();
+        if self.engine.is_idle() {
+            return true;
+        }
+        if now_at >= drain_until && self.farewell_until.is_none() {
+            tracing::info!(
+                calls = self.engine.calls(),
+                "the time to drain is over: ending calls"
+            );
+            self.engine.handle_input(self.clock.now(), Input::EndAll);
+            self.farewell_until = Some(now_at + FAREWELL);
+        }
+        self.farewell_until.is_some_and(|until| now_at >= until)
+    }
+
+    async fn finish(mut self) {
+        self.retry_records();
+        let writer = self.writer;
+        let written = tokio::task::spawn_blocking(move || writer.shutdown(LAST_WRITE)).await;
+        match written {
+            Ok(Ok(_)) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!("stopped, but not every record was written: {error}"),
+            Err(error) => tracing::error!("the record writer failed: {error}"),
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_trunk(status: &TrunkStatus) {
+    match status {
+        TrunkStatus::Registered { trunk, expires } => {
+            tracing::info!(%trunk, seconds = expires.as_secs(), "registered");
+        }
+        TrunkStatus::RegistrationFailed {
+            trunk,
+            status,
+            retry_in,
+        } => {
+            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
+        }
+        TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
+    }
+}

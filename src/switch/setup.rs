@@ -1,0 +1,348 @@
+//! From the configuration and the store to the settings of an engine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use media::{Clip, Law};
+
+use super::engine::{Recordings, Routes, Settings, Trunk, Wanted};
+use super::prompt_library::PromptLibrary;
+use crate::call::record::ZipDetail;
+use crate::campaign::Campaign;
+use crate::config::{CallerPrivacy, Codec, Config, Secret, TrunkConfig};
+use crate::directory::Directory;
+use crate::flow::definition::FlowError;
+use crate::flow::run::Catalogues;
+use crate::flow::{Flow, run};
+use crate::store::{CampaignStore, StoreError};
+use crate::units::{CampaignId, Language};
+
+/// Sockets kept ready.
+const STOCK: usize = 64;
+/// Descriptors that a call needs: two streams, and some room.
+const FILES_PER_CALL: u64 = 2;
+const FILES_FOR_ALL_ELSE: u64 = 256;
+
+/// What a switch is started with beside its configuration; left out, it comes from the store or is built in.
+#[derive(Default)]
+pub struct Parts {
+    pub directory: Option<Arc<Directory>>,
+    /// The wall-clock time to begin at; the machine's, if left out.
+    pub wall: Option<Timestamp>,
+}
+
+/// Why a switch did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("[sip] listen: {address}: {error}")]
+    Listen {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
+    #[error("media threads: {0}")]
+    Media(std::io::Error),
+    #[error("prompts: {0}")]
+    Prompts(std::io::Error),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("record writer: {0}")]
+    Writer(std::io::Error),
+    #[error("directory: {0}")]
+    Directory(String),
+    #[error("no randomness: {0}")]
+    Random(String),
+    #[error("a start-up task failed: {0}")]
+    Task(String),
+    #[error("{}", .0.join("\n"))]
+    Configuration(Vec<String>),
+}
+
+impl Recordings for PromptLibrary {
+    fn clip(&self, language: Language, id: &str) -> Option<Clip> {
+        self.clip(language, id)
+    }
+}
+
+/// The campaigns there are: the built-in one and those in the store, which come first.
+pub fn campaigns_of(
+    config: &Config,
+    store: Option<&dyn CampaignStore>,
+) -> Result<BTreeMap<CampaignId, Arc<Campaign>>, StartError> {
+    let built_in = Campaign::congress(config.prompts.languages());
+    let mut campaigns = BTreeMap::from([(built_in.id.clone(), Arc::new(built_in))]);
+    let mut problems = Vec::new();
+    for kept in store
+        .map(CampaignStore::campaigns)
+        .transpose()?
+        .unwrap_or_default()
+    {
+        match serde_json::from_value::<Campaign>(kept.document) {
+            Ok(campaign) => {
+                campaigns.insert(kept.id, Arc::new(campaign));
+            }
+            Err(error) => problems.push(format!("campaign {}: {error}", kept.id)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(campaigns)
+    } else {
+        Err(StartError::Configuration(problems))
+    }
+}
+
+/// The flows that the configuration needs, own ones before built-in ones; every fault is told.
+pub fn flows_of(
+    config: &Config,
+    campaigns: &BTreeMap<CampaignId, Arc<Campaign>>,
+) -> Result<BTreeMap<String, Arc<Flow>>, Vec<String>> {
+    let of_campaigns = config.numbers.iter().filter_map(|number| {
+        let campaign = campaigns.get(number.campaign.as_ref()?)?;
+        Some(campaign.flow.clone())
+    });
+    let wanted = config
+        .numbers
+        .iter()
+        .filter_map(|number| number.flow.clone())
+        .chain(of_campaigns);
+    let mut flows = BTreeMap::new();
+    let mut problems = Vec::new();
+    for name in wanted {
+        if flows.contains_key(&name) {
+            continue;
+        }
+        match flow(config, &name) {
+            Ok(Some(flow)) => {
+                flows.insert(name, Arc::new(flow));
+            }
+            Ok(None) => {}
+            Err(error) => problems.extend(error.to_string().lines().map(str::to_owned)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(flows)
+    } else {
+        Err(problems)
+    }
+}
+
+fn flow(config: &Config, name: &str) -> Result<Option<Flow>, FlowError> {
+    let own = config
+        .flows
+        .directory
+        .as_ref()
+        .map(|folder| folder.join(format!("{name}.toml")));
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if let Some(path) = own.filter(|path| is_name && path.exists()) {
+        let text = std::fs::read_to_string(&path).map_err(|error| FlowError::Malformed {
+            name: path.display().to_string(),
+            message: error.to_string(),
+        })?;
+        return Flow::parse(&path.display().to_string(), &text).map(Some);
+    }
+    let parsed = Flow::bundled(name).map(|text| Flow::parse(&format!("built-in flow {name}"), text));
+    parsed.transpose()
+}
+
+/// The routes of `[[number]]`; every fault is told.
+pub fn routes_of(
+    config: &Config,
+    campaigns: &BTreeMap<CampaignId, Arc<Campaign>>,
+    flows: &BTreeMap<String, Arc<Flow>>,
+) -> Result<Routes, Vec<String>> {
+    let numbers: Vec<_> = config
+        .numbers
+        .iter()
+        .filter_map(|number| {
+            let wanted = match (&number.campaign, &number.flow) {
+                (Some(campaign), _) => Wanted::Campaign(campaign.clone()),
+                (None, Some(flow)) => Wanted::Flow(flow.clone()),
+                (None, None) => return None,
+            };
+            Some((number.pattern.clone(), number.from_trunk.clone(), wanted))
+        })
+        .collect();
+    Routes::new(&numbers, campaigns, flows).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+/// The address that peers are told to send RTP to, for a bound socket.
+pub(super) fn media_address(config: &Config, listen: &[SocketAddr]) -> (IpAddr, Option<IpAddr>) {
+    let bound = config
+        .media
+        .address
+        .or_else(|| listen.first().map(SocketAddr::ip));
+    let bound = bound.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    (bound, config.sip.public_address)
+}
+
+/// Settings of the engine, without what only the running switch has.
+pub(super) fn settings(
+    config: &Config,
+    routes: Routes,
+    directory: Arc<Directory>,
+    recordings: Arc<dyn Recordings>,
+    caller_key: Vec<u8>,
+    listen: &[SocketAddr],
+) -> Result<Settings, StartError> {
+    let trunks: Result<Vec<_>, String> = config
+        .trunks
+        .iter()
+        .map(|trunk| trunk_of(config, trunk, listen))
+        .collect();
+    let user_agent = config.sip.user_agent.clone();
+    Ok(Settings {
+        sip: sip::EndpointConfig {
+            agent: (!user_agent.is_empty()).then_some(user_agent),
+            ..sip::EndpointConfig::default()
+        },
+        trunks: trunks.map_err(|problem| StartError::Configuration(vec![problem]))?,
+        routes,
+        directory,
+        catalogues: Catalogues,
+        recordings,
+        languages: config.prompts.languages(),
+        most_calls: most_calls(config),
+        silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
+        caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
+        zip_detail: ZipDetail::default(),
+        stock: STOCK,
+        tell_speech: false,
+    })
+}
+
+/// As configured, else as many as the open file limit and the ports allow.
+fn most_calls(config: &Config) -> usize {
+    let files = super::media_driver::raise_file_limit().unwrap_or(1024);
+    let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE) / FILES_PER_CALL;
+    let ports = u64::from(config.media.ports.last - config.media.ports.first) / 2;
+    let derived = by_files.min(ports / 2).max(1);
+    let wanted = if config.limits.calls == 0 {
+        derived
+    } else {
+        u64::from(config.limits.calls)
+    };
+    usize::try_from(wanted).unwrap_or(usize::MAX)
+}
+
+fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Result<Trunk, String> {
+    let password = trunk.password.as_ref().map(Secret::reveal).transpose();
+    let password = password.map_err(|problem| format!("[[trunk]] {}: password: {problem}", trunk.name))?;
+    let port = listen.first().map_or(5060, SocketAddr::port);
+    Ok(Trunk {
+        name: trunk.name.clone(),
+        host: trunk.host.clone(),
+        public: config
+            .sip
+            .public_address
+            .map(|address| SocketAddr::new(address, port)),
+        networks: trunk
+            .addresses
+            .iter()
+            .map(|network| sip::Network {
+                address: network.address,
+                prefix: network.prefix,
+            })
+            .collect(),
+        credentials: trunk
+            .username
+            .clone()
+            .zip(password)
+            .map(|(username, password)| sip::Credentials {
+                username,
+                password,
+                realm: None,
+            }),
+        register: trunk
+            .register
+            .then(|| Duration::from_secs(u64::from(trunk.register_seconds))),
+        number_format: trunk.number_format,
+        dial_prefix: trunk.dial_prefix.clone(),
+        caller_id: trunk.caller_id.clone(),
+        destinations: trunk.destinations.clone(),
+        laws: trunk
+            .codecs
+            .iter()
+            .map(|codec| match codec {
+                Codec::Pcmu => Law::Mu,
+                Codec::Pcma => Law::A,
+            })
+            .collect(),
+        channels: trunk.channels,
+    })
+}
+
+/// Prompts that the flows name and that no recording exists for.
+pub fn missing_prompts(
+    flows: &BTreeMap<String, Arc<Flow>>,
+    library: &PromptLibrary,
+    language: Language,
+) -> Vec<String> {
+    let words = run::Catalogues.of(language);
+    let mut missing = Vec::new();
+    for flow in flows.values() {
+        for key in flow
+            .steps
+            .values()
+            .flat_map(crate::flow::definition::Step::prompts)
+        {
+            for piece in words.pieces(key, &|_| Vec::new()) {
+                let crate::flow::catalogue::Piece::Recording(id) = piece else {
+                    continue;
+                };
+                if library.source(language, &id).is_none() {
+                    missing.push(format!(
+                        "flow {}: prompt {key} has no recording ({id})",
+                        flow.name
+                    ));
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// Settings of an engine that runs without a network: one trunk, on which nothing real can be reached.
+pub fn simulation_settings(
+    config: &Config,
+    routes: Routes,
+    directory: Arc<Directory>,
+    recordings: Arc<dyn Recordings>,
+    trunk: &crate::units::TrunkName,
+) -> Settings {
+    Settings {
+        sip: sip::EndpointConfig::default(),
+        trunks: vec![Trunk {
+            name: trunk.clone(),
+            host: "trunk.invalid".to_owned(),
+            public: None,
+            networks: Vec::new(),
+            credentials: None,
+            register: None,
+            number_format: crate::call::number::NumberFormat::PlusE164,
+            dial_prefix: String::new(),
+            caller_id: None,
+            destinations: ["+1XXXXXXXXXX", "X*"]
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
+            laws: vec![Law::Mu, Law::A],
+            channels: 10_000,
+        }],
+        routes,
+        directory,
+        catalogues: Catalogues,
+        recordings,
+        languages: config.prompts.languages(),
+        most_calls: 10_000,
+        silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
+        caller_key: None,
+        zip_detail: ZipDetail::Full,
+        stock: 8,
+        tell_speech: true,
+    }
+}

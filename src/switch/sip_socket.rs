@@ -1,0 +1,107 @@
+//! The UDP sockets that SIP listens on.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+/// Bytes that may wait in each direction: a burst of some thousand messages.
+const BUFFER: usize = 4 << 20;
+/// The largest datagram there is.
+pub const LARGEST: usize = 65_535;
+
+/// All listening sockets.
+pub struct SipSockets {
+    sockets: Vec<(SocketAddr, UdpSocket)>,
+    unsent: u64,
+}
+
+impl SipSockets {
+    /// Binds every address. Must run inside the runtime.
+    ///
+    /// # Errors
+    /// Names the address that could not be bound.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut sockets = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            let socket = bind_one(address).map_err(|error| (address, error))?;
+            let local = socket.local_addr().map_err(|error| (address, error))?;
+            sockets.push((local, socket));
+        }
+        Ok(Self { sockets, unsent: 0 })
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().map(|(local, _)| *local)
+    }
+
+    /// Waits until a socket has a datagram, and says which.
+    pub async fn readable(&self) -> usize {
+        poll_fn(|context| {
+            for (index, (_, socket)) in self.sockets.iter().enumerate() {
+                if socket.poll_recv_ready(context).is_ready() {
+                    return Poll::Ready(index);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes one datagram, if there is one. Errors of the network (a port unreachable) are passed over.
+    pub fn receive(&self, index: usize, buffer: &mut [u8]) -> Option<(SocketAddr, SocketAddr, usize)> {
+        let (local, socket) = self.sockets.get(index)?;
+        loop {
+            match socket.try_recv_from(buffer) {
+                Ok((length, source)) => return Some((*local, source, length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Sends from our address `local`, or from the socket that listens on every address. A datagram that the system
+    /// does not take is dropped, as the network might have done: SIP repeats what matters.
+    pub fn send(&mut self, local: SocketAddr, destination: SocketAddr, bytes: &[u8]) {
+        let exact = self.sockets.iter().find(|(address, _)| *address == local);
+        let same_port = || {
+            self.sockets.iter().find(|(address, _)| {
+                address.port() == local.port()
+                    && address.ip().is_unspecified()
+                    && address.is_ipv4() == local.is_ipv4()
+            })
+        };
+        let family = || {
+            self.sockets
+                .iter()
+                .find(|(address, _)| address.is_ipv4() == destination.is_ipv4())
+        };
+        let chosen = exact.or_else(same_port).or_else(family);
+        let sent = chosen.is_some_and(|(_, socket)| socket.try_send_to(bytes, destination).is_ok());
+        if !sent {
+            self.unsent += 1;
+        }
+    }
+
+    /// Datagrams that the system did not take.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // The system may grant less; that is no reason not to start.
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    let _ = socket.set_send_buffer_size(BUFFER);
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}

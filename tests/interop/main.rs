@@ -1,0 +1,36 @@
+//! Our server with peers that nobody here wrote: SIPp as caller and as office, baresip as a softphone, and a trunk
+//! with telephones on rsip. Everything on private loopback addresses; processes are ended by the id that was
+//! started, so that several runs can go on side by side.
+//!
+//! Without SIPp or baresip their tests are left out with a line that says so; with `CI=true` or
+//! `TRUNKLINE_PEERS=required` that is a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may stop at what must not happen"
+)]
+
+mod calls;
+mod keys;
+mod place;
+mod server;
+mod sipp;
+mod softphone;
+
+/// Whether a program can be run; tells when a test is left out, fails where that is not allowed.
+fn installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()) {
+        return true;
+    }
+    let required = ["CI", "TRUNKLINE_PEERS"].map(|name| std::env::var(name).unwrap_or_default());
+    let must = required[0] == "true" || required[1] == "required";
+    assert!(
+        !must,
+        "{program} is not installed; scripts/install interop installs it"
+    );
+    println!("left out: {program} is not installed (scripts/install interop installs it)");
+    false
+}

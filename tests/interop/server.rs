@@ -1,0 +1,119 @@
+//! The server under test: the real program, as an operator starts it.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::place::Place;
+
+/// A running server; it is ended when dropped.
+pub struct Server {
+    process: Child,
+    log: std::path::PathBuf,
+}
+
+/// The number whose flow asks for five digits and dials `20255` with them.
+pub const ASKING: &str = "2025550160";
+/// The number whose flow rings for two seconds at most.
+pub const IMPATIENT: &str = "2025550150";
+/// The number of the hotline itself.
+pub const HOTLINE: &str = "2025550100";
+
+const FLOWS: [(&str, &str); 2] = [
+    (
+        "ask",
+        "name = \"ask\"\nversion = 1\nstart = \"greet\"\n\
+         [step.greet.play]\nprompts = [\"msg_intro\"]\nnext = \"ask\"\n\
+         [step.ask.gather]\nprompts = [\"msg_location\"]\ndigits = 5\nnext = \"dial\"\notherwise = \"end\"\n\
+         [step.dial.dial]\nnumber = \"+120255{digits}\"\n[step.end.hangup]\n",
+    ),
+    (
+        "impatient",
+        "name = \"impatient\"\nversion = 1\nstart = \"dial\"\n\
+         [step.dial.dial]\nnumber = \"{called}\"\nring_seconds = 5\n",
+    ),
+];
+
+impl Server {
+    /// Starts the server for a place and waits until it takes calls. Numbers `202555010X` lead to the same number
+    /// at the offices' trunk.
+    pub fn start(place: &Place) -> Server {
+        for (name, text) in FLOWS {
+            place.write(&format!("flows/{name}.toml"), text);
+        }
+        let config = place.write("server.toml", &configuration(place));
+        let log = place.file("server.log");
+        let process = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Server { process, log };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !server.log().split_whitespace().any(|word| word == "ready") {
+            let ended = server.process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "the server did not get ready:\n{}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asserts that it still runs.
+    pub fn lives(&mut self) {
+        assert!(
+            self.process.try_wait().unwrap().is_none(),
+            "the server died:\n{}",
+            self.log()
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.process);
+    }
+}
+
+/// Ends a process that we started: politely, then not.
+pub fn end(process: &mut Child) {
+    let id = rustix::process::Pid::from_child(process);
+    let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+    for _ in 0..100 {
+        if !matches!(process.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+fn configuration(place: &Place) -> String {
+    let (server, callers, offices) = (place.server(), place.callers(), place.offices());
+    format!(
+        "[sip]\nlisten = [\"udp:{server}\"]\n\
+         [[trunk]]\nname = \"callers\"\nhost = \"{}\"\nproxy = \"{callers}\"\ndestinations = []\n\
+         [[trunk]]\nname = \"offices\"\nhost = \"{}\"\nproxy = \"{offices}\"\n\
+         [[number]]\npattern = \"+1202555010X\"\nflow = \"route\"\n\
+         [[number]]\npattern = \"+1{HOTLINE}\"\ncampaign = \"congress\"\n\
+         [[number]]\npattern = \"+1{ASKING}\"\nflow = \"ask\"\n\
+         [[number]]\npattern = \"+1{IMPATIENT}\"\nflow = \"impatient\"\n\
+         [flows]\ndirectory = \"flows\"\n\
+         [store]\nurl = \"sqlite:trunkline.db\"\n\
+         [web]\nlisten = \"\"\n\
+         [limits]\ndrain_seconds = 1\n",
+        callers.ip(),
+        offices.ip(),
+    )
+}
