@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(url("list --store sqlite:y.db"), StoreUrl::sqlite("y.db"));
         let directory = tempfile::TempDir::new().unwrap();
         let file = directory.path().join("server.toml");
-        std::fs::write(&file, "[sip]\nlisten = []\n[store]\nurl = \"sqlite:/z.db\"\n").unwrap();
+        std::fs::write(&file, "[store]\nurl = \"sqlite:/z.db\"\n").unwrap();
         assert_eq!(
             url(&format!("list --config {}", file.display())),
             StoreUrl::sqlite("/z.db")

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TrunkState, TrunkStatus};
 use super::media_driver::{DriverCommand, DriverConfig, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::prompt_library::PromptLibrary;
@@ -61,6 +61,8 @@ pub struct Status {
     pub sip_retransmitted: u64,
     pub sip_strangers: u64,
     pub sip_malformed: u64,
+    /// Datagrams that the system did not take.
+    pub sip_unsent: u64,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -82,9 +84,7 @@ impl Switch {
             None => directory_of(Arc::clone(&opened.store)).await?,
         };
         let library = open_prompts(config).await?;
-        let campaigns = setup::campaigns_of(config, Some(opened.store.as_ref()))?;
-        let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
-        let routes = setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)?;
+        let routes = routes_from(config, &opened.store)?;
         let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
         let sockets =
             SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
@@ -197,6 +197,12 @@ impl Switch {
     pub async fn ended(self) {
         let _ = self.task.await;
     }
+}
+
+fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
+    let campaigns = setup::campaigns_of(config, Some(store))?;
+    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
+    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
 }
 
 struct Opened {
@@ -541,6 +547,7 @@ impl Running {
             sip_retransmitted: sip.retransmitted,
             sip_strangers: sip.strangers,
             sip_malformed: sip.malformed,
+            sip_unsent: self.sockets.unsent(),
         });
     }
 

@@ -56,7 +56,8 @@ fn check(invite: &Invite) -> Result<(), InviteError> {
         writer.header(name, value.as_bytes());
         writer.into_lines().is_ok() && !is_reserved(Name::from_bytes(name.as_bytes()))
     });
-    match uris_are_valid && display_is_clean && headers_are_valid {
+    let has_offer = !invite.sdp.is_empty();
+    match uris_are_valid && display_is_clean && headers_are_valid && has_offer {
         true => Ok(()),
         false => Err(InviteError::InvalidValue),
     }
@@ -269,6 +270,9 @@ impl Session {
         dialog.refresh_target(response);
         self.acknowledge(wire, index, cseq, &[]);
         if self.state != State::Calling || self.invite != Some(key) {
+            if self.state == State::Cancelling && self.invite == Some(key) {
+                self.finish_invite();
+            }
             return self.release_dialog(wire, now, index, &[]);
         }
         (self.target_at, self.give_up_at) = (None, None);

@@ -29,7 +29,6 @@ pub struct Node {
 #[derive(Clone)]
 pub struct Sent {
     pub at: Duration,
-    pub from: SocketAddr,
     pub to: SocketAddr,
     pub text: String,
     pub lost: bool,
@@ -46,7 +45,11 @@ pub fn kind(text: &str) -> String {
     let first = text.split("\r\n").next().unwrap_or("");
     match first.strip_prefix("SIP/2.0 ") {
         Some(rest) => {
-            let method = header(text, "CSeq").split(' ').nth(1).unwrap_or("").to_owned();
+            let method = header(text, "CSeq")
+                .split_whitespace()
+                .nth(1)
+                .unwrap_or("")
+                .to_owned();
             format!("{} {method}", &rest[..3])
         }
         None => first.split(' ').next().unwrap_or("").to_owned(),
@@ -63,6 +66,9 @@ pub fn header(text: &str, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Arrival, order, from, to, bytes.
+type Flying = (Instant, u64, SocketAddr, SocketAddr, Vec<u8>);
+
 /// Decides whether a message is lost.
 type Filter = Box<dyn FnMut(&Sent) -> bool>;
 
@@ -70,7 +76,7 @@ pub struct Net {
     start: Instant,
     pub now: Instant,
     pub nodes: Vec<Node>,
-    flying: BinaryHeap<Reverse<(Instant, u64, SocketAddr, SocketAddr, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     sequence: u64,
     pub log: Vec<Sent>,
     pub lose: Filter,
@@ -247,7 +253,6 @@ impl Net {
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let mut sent = Sent {
             at: self.elapsed(),
-            from,
             to,
             text: String::from_utf8_lossy(&bytes).into_owned(),
             lost: false,
@@ -286,7 +291,6 @@ impl Net {
             let text = String::from_utf8_lossy(bytes).into_owned();
             self.inbox.push(Sent {
                 at: self.elapsed(),
-                from,
                 to,
                 text,
                 lost: false,
@@ -307,6 +311,7 @@ impl Net {
     /// Lets time pass.
     pub fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
+        (0..self.nodes.len()).for_each(|node| self.drain(node));
         loop {
             let packet = self.flying.peek().map(|Reverse(packet)| packet.0);
             let deadline = self
@@ -343,6 +348,19 @@ impl Net {
     /// How often a kind of message was sent.
     pub fn count(&self, wanted: &str) -> usize {
         self.log.iter().filter(|sent| sent.kind() == wanted).count()
+    }
+
+    /// How many different messages of a kind were sent: repetitions count once.
+    pub fn distinct(&self, wanted: &str) -> usize {
+        let mut texts: Vec<&str> = self
+            .log
+            .iter()
+            .filter(|sent| sent.kind() == wanted)
+            .map(|sent| sent.text.as_str())
+            .collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts.len()
     }
 
     /// When messages of a kind were sent, in milliseconds since the start.
