@@ -22,7 +22,7 @@ mod reference;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(127, 77, 20, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(127, 77, 20, 2);
-const FIRST_PORT: u16 = 8000;
+const FIRST_PORT: u16 = 12_000;
 const FRAME: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(2);
 const WARM_UP: Duration = Duration::from_secs(1);
