@@ -6,7 +6,9 @@ pub mod check;
 pub mod demo;
 pub mod directory;
 pub mod lookup;
+pub mod prompt;
 pub mod serve;
+pub mod simulate;
 pub mod status;
 
 use std::process::ExitCode;
@@ -18,9 +20,12 @@ pub enum Command {
     Serve(serve::Args),
     /// Check the configuration, flows, prompts and directory; tell every problem
     Check(check::Args),
+    Demo(demo::Args),
     Lookup(lookup::Args),
+    Simulate(simulate::Args),
     Directory(directory::Args),
     Call(call::CallArgs),
+    Prompt(prompt::PromptArgs),
     /// Write the whole state to a file
     Backup(backup::BackupArgs),
     /// Put a backup in the place of the state
@@ -36,9 +41,12 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(&args),
             Self::Check(args) => check::run(&args),
+            Self::Demo(args) => demo::run(&args),
             Self::Lookup(args) => lookup::run(args),
+            Self::Simulate(args) => simulate::run(&args),
             Self::Directory(args) => directory::run(args),
             Self::Call(args) => call::run(&args),
+            Self::Prompt(args) => prompt::run(&args),
             Self::Backup(args) => backup::run_backup(&args),
             Self::Restore(args) => backup::run_restore(&args),
             Self::Status(args) => status::run(&args),

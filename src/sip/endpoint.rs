@@ -1,10 +1,22 @@
 //! The SIP core of one switch: the one public state machine of this package.
 
+//!
+//! In: datagrams, time, commands. Out: datagrams, events, the next deadline. This file routes between the owner, the
+//! transactions and the sessions; `admission` decides about requests that belong to nothing yet.
+
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::event::{Cause, Input, Invite, InviteError, Output, SessionId};
-use crate::peer::{Peer, PeerId};
-use crate::registration::Registration;
+use crate::deadlines::Waiting;
+use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
+use crate::message::{Message, Method, ParseError, Writer, refusal};
+use crate::peer::{Peer, PeerId, Transport};
+use crate::registration::{Binding, Registration, is_valid};
+use crate::reply::Response;
+use crate::session::{ALLOW, Session};
+use crate::slab::{Key, Slab};
+use crate::transaction::Tell;
+use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +37,7 @@ pub struct EndpointConfig {
     pub session_expires: u32,
     /// Smallest Session-Expires accepted, in seconds.
     pub min_session_expires: u32,
+    /// Most sessions that have not ended.
     pub max_sessions: usize,
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
@@ -61,7 +74,9 @@ pub struct Counters {
     pub timeouts: u64,
     /// Requests over UDP longer than 1300 bytes (RFC 3261 §18.1.1).
     pub oversized: u64,
-    /// Sessions and transactions that exist now.
+    /// Sessions that have not ended.
+    pub active: usize,
+    /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
 }
@@ -70,114 +85,455 @@ pub struct Counters {
 /// [`Endpoint::poll_output`].
 #[derive(Debug)]
 pub struct Endpoint {
-    config: EndpointConfig,
+    pub(crate) wire: Wire,
+    pub(crate) sessions: Slab<Session>,
+    /// Sessions whose last event was not told yet; others only linger for late messages.
+    pub(crate) active: usize,
+    /// OPTIONS pings on their way.
+    probes: Vec<(Key, Instant)>,
 }
 
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
-        let _ = seed;
-        Self { config }
+        Self {
+            wire: Wire::new(config, seed),
+            sessions: Slab::new(),
+            active: 0,
+            probes: Vec::new(),
+        }
     }
 
     /// Takes what came from the network.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
-        let _ = (now, input);
+        match input {
+            Input::Received {
+                local,
+                source,
+                transport,
+                bytes,
+            } => {
+                self.wire.counters.received += 1;
+                self.on_bytes(now, local, source, transport, bytes);
+            }
+            Input::Unreachable { remote, transport } => {
+                for report in self.wire.on_unreachable(remote, transport) {
+                    self.on_report(now, report, None);
+                }
+            }
+        }
     }
 
     /// Lets time pass. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some((due, waiting)) = self.wire.deadlines.pop_due(now) {
+            match waiting {
+                Waiting::Transaction(key) => {
+                    if let Some(report) = self.wire.on_due(now, key, due) {
+                        self.on_report(now, report, None);
+                    }
+                }
+                Waiting::Session(key) => {
+                    self.with_session(SessionId(key.0), |session, wire| session.on_due(wire, now, due));
+                }
+                Waiting::Peer(peer) => {
+                    self.with_binding(peer, |binding, wire| binding.on_due(wire, now, due))
+                }
+            }
+        }
     }
 
     /// Gives the next output; call until it says `Wait`.
     pub fn poll_output(&mut self) -> Output {
-        Output::Wait(None)
+        let next = self.wire.next_output();
+        next.unwrap_or_else(|| Output::Wait(self.wire.deadlines.next()))
     }
 
     /// Adds a peer, or replaces the one with its id. Calls in progress keep what they have.
     pub fn set_peer(&mut self, peer: Peer) {
-        let _ = peer;
+        let contact_user = format!("{:016x}", self.wire.random());
+        self.wire.peers.set(peer, contact_user);
     }
 
     /// Forgets a peer: its requests become a stranger's. Calls in progress go on.
     pub fn remove_peer(&mut self, peer: PeerId) {
-        let _ = peer;
+        self.wire.peers.remove(peer);
     }
 
     /// Registers with a peer's registrar and keeps the binding alive until [`Endpoint::deregister`].
+    ///
+    /// A registration whose URIs are not URIs fails at once with status 400 and is not tried again.
     pub fn register(&mut self, now: Instant, registration: Registration) {
-        let _ = (now, registration);
+        let peer = registration.peer;
+        if !is_valid(&registration) {
+            let retry_in = Duration::MAX;
+            return self.wire.tell(Event::RegistrationFailed {
+                peer,
+                status: 400,
+                retry_in,
+            });
+        }
+        let has_binding = self
+            .wire
+            .peers
+            .get(peer)
+            .is_some_and(|entry| entry.binding.is_some());
+        if !has_binding {
+            let binding = Box::new(Binding::new(&mut self.wire, registration.clone()));
+            if let Some(entry) = self.wire.peers.get_mut(peer) {
+                entry.binding = Some(binding);
+            }
+        }
+        self.with_binding(peer, |binding, wire| binding.register(wire, now, registration));
     }
 
     /// Removes our binding at the peer's registrar; `Deregistered` follows, also when nothing is heard.
     pub fn deregister(&mut self, now: Instant, peer: PeerId) {
-        let _ = (now, peer);
+        let mut is_over = true;
+        self.with_binding(peer, |binding, wire| is_over = binding.deregister(wire, now));
+        if is_over {
+            if let Some(entry) = self.wire.peers.get_mut(peer) {
+                entry.binding = None;
+            }
+            self.wire.tell(Event::Deregistered { peer });
+        }
+    }
+
+    /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
+    pub fn contact_user(&self, peer: PeerId) -> Option<&str> {
+        self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
     }
 
     /// Sends OPTIONS to the peer's first target; `Probed` follows.
     pub fn probe(&mut self, now: Instant, peer: PeerId) {
-        let _ = (now, peer);
+        let Some((path, contact)) = self
+            .wire
+            .peers
+            .get(peer)
+            .and_then(|entry| Some((entry.path(0)?, entry.contact())))
+        else {
+            return;
+        };
+        let (tag, call_id) = (self.wire.random(), self.wire.random());
+        let sent = self
+            .wire
+            .request(now, path, Owner::Probe(peer), Method::Options, |via| {
+                let mut writer = Writer::request("OPTIONS", format!("sip:{}", path.remote).as_bytes());
+                writer.header("Via", via);
+                writer.header("Max-Forwards", b"70");
+                writer.header_fmt("From", format_args!("<{contact}>;tag={tag:016x}"));
+                writer.header_fmt("To", format_args!("<sip:{}>", path.remote));
+                writer.header_fmt("Call-ID", format_args!("{call_id:016x}"));
+                writer.header("CSeq", b"1 OPTIONS");
+                writer.header_fmt("Contact", format_args!("<{contact}>"));
+                writer.header("Accept", b"application/sdp");
+                writer.finish(None, b"")
+            });
+        self.probes.extend(sent.ok().map(|key| (key, now)));
     }
 
     /// Starts an outgoing call.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<SessionId, InviteError> {
-        let _ = (now, invite, &self.config);
-        Err(InviteError::UnknownPeer)
+        if self.active >= self.wire.config.max_sessions || self.wire.is_full() {
+            return Err(InviteError::TooManySessions);
+        }
+        let key = self.sessions.next_key();
+        let mut session = Session::call(&mut self.wire, now, key, invite)?;
+        session.arm(&mut self.wire);
+        let id = session.id;
+        self.sessions.insert(session);
+        self.active += 1;
+        Ok(id)
     }
 
     /// Sends 180 for an incoming call.
     pub fn ring(&mut self, now: Instant, session: SessionId) {
-        let _ = (now, session);
+        self.with_session(session, |session, wire| session.provisional(wire, now, 180, &[]));
     }
 
     /// Sends 183 with SDP for an incoming call: early media.
     pub fn progress(&mut self, now: Instant, session: SessionId, sdp: Vec<u8>) {
-        let _ = (now, session, sdp);
+        self.with_session(session, |session, wire| session.provisional(wire, now, 183, &sdp));
     }
 
     /// Answers an incoming call with 200, repeated until its ACK comes (`Confirmed`).
     pub fn answer(&mut self, now: Instant, session: SessionId, sdp: Vec<u8>) {
-        let _ = (now, session, sdp);
+        self.with_session(session, |session, wire| session.answer(wire, now, sdp));
     }
 
     /// Refuses an incoming call with a final status of 300 to 699.
     pub fn reject(&mut self, now: Instant, session: SessionId, status: u16, retry_after: Option<Duration>) {
-        let _ = (now, session, status, retry_after);
+        self.with_session(session, |session, wire| {
+            session.reject(wire, now, status, retry_after)
+        });
     }
 
     /// Ends a session in whatever state it is: CANCEL (once a 1xx came), BYE (once the ACK came), or 603.
     pub fn hangup(&mut self, now: Instant, session: SessionId, cause: Option<Cause>) {
-        let _ = (now, session, cause);
+        self.with_session(session, |session, wire| session.hangup(wire, now, cause));
     }
 
     /// Answers an `Offered` event: with the answer, or with our offer when it had none.
     pub fn accept_offer(&mut self, now: Instant, session: SessionId, sdp: Vec<u8>) {
-        let _ = (now, session, sdp);
+        self.with_session(session, |session, wire| session.accept_offer(wire, now, sdp));
     }
 
     /// Refuses an `Offered` event, usually with 488; the session goes on as it was.
     pub fn refuse_offer(&mut self, now: Instant, session: SessionId, status: u16) {
-        let _ = (now, session, status);
+        self.with_session(session, |session, wire| session.refuse_offer(wire, now, status));
     }
 
     /// Offers again within the session (hold, another address). `OfferAnswered` or `OfferRefused` follows; waits its
     /// turn behind an exchange in progress, and the latest wish counts.
     pub fn reoffer(&mut self, now: Instant, session: SessionId, sdp: Vec<u8>) {
-        let _ = (now, session, sdp);
+        self.with_session(session, |session, wire| session.reoffer(wire, now, sdp));
     }
 
     /// Sends a digit as SIP INFO (application/dtmf-relay).
     pub fn send_digit_info(&mut self, now: Instant, session: SessionId, digit: char, duration: Duration) {
-        let _ = (now, session, digit, duration);
+        self.with_session(session, |session, wire| {
+            session.send_digit(wire, now, digit, duration)
+        });
     }
 
     /// While draining, new calls and OPTIONS are answered 503.
     pub fn set_draining(&mut self, draining: bool) {
-        let _ = draining;
+        self.wire.draining = draining;
     }
 
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        Counters {
+            active: self.active,
+            ..self.wire.counters(self.sessions.len())
+        }
     }
+
+    // Inside.
+
+    fn on_bytes(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        source: SocketAddr,
+        transport: Transport,
+        bytes: &[u8],
+    ) {
+        let mut scratch = Vec::new();
+        match Message::parse(bytes, &mut scratch) {
+            Ok(message) if message.status().is_some() => {
+                if let Some(report) = self.wire.on_response(now, &message) {
+                    self.on_report(now, report, Some((&message, source)));
+                }
+            }
+            Ok(message) => {
+                let path = Path {
+                    local,
+                    remote: source,
+                    transport,
+                    advertised: local,
+                };
+                self.on_request(now, &message, path);
+            }
+            Err(ParseError::Empty) => {
+                // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
+                if transport.is_reliable() && bytes == b"\r\n\r\n" {
+                    let path = Path {
+                        local,
+                        remote: source,
+                        transport,
+                        advertised: local,
+                    };
+                    self.wire.send(path, b"\r\n".to_vec());
+                }
+            }
+            Err(error) => {
+                self.wire.counters.malformed += 1;
+                self.wire.sighted(now, source, Sighting::Malformed);
+                let is_peer = self.wire.peers.find(source, b"").is_some();
+                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                    self.wire.send(
+                        Path {
+                            local,
+                            remote: source,
+                            transport,
+                            advertised: local,
+                        },
+                        bytes,
+                    );
+                }
+            }
+        }
+    }
+
+    fn on_report(&mut self, now: Instant, report: Report, response: Option<(&Message<'_>, SocketAddr)>) {
+        match report.owner {
+            Owner::Session(id, purpose) => {
+                self.with_session(id, |session, wire| {
+                    session.on_report(wire, now, report, purpose, response)
+                });
+            }
+            Owner::Register(peer) => {
+                let response = response.map(|(response, _)| response);
+                self.with_binding(peer, |binding, wire| {
+                    binding.on_report(wire, now, report, response)
+                });
+            }
+            Owner::Probe(peer) => self.on_probe_report(now, report, peer, response),
+            Owner::Nobody => {}
+        }
+        if report.gone {
+            self.wire.remove(report.transaction);
+        }
+    }
+
+    fn on_probe_report(
+        &mut self,
+        now: Instant,
+        report: Report,
+        peer: PeerId,
+        response: Option<(&Message<'_>, SocketAddr)>,
+    ) {
+        if matches!(report.tell, None | Some(Tell::Provisional)) {
+            return;
+        }
+        let Some(at) = self.probes.iter().position(|(key, _)| *key == report.transaction) else {
+            return;
+        };
+        let (_, sent_at) = self.probes.swap_remove(at);
+        let status = match report.tell {
+            Some(Tell::Unreachable) => 503,
+            _ => response
+                .and_then(|(response, _)| response.status())
+                .unwrap_or(408),
+        };
+        self.wire.tell(Event::Probed {
+            peer,
+            status,
+            after: now.duration_since(sent_at),
+        });
+    }
+
+    fn on_request(&mut self, now: Instant, request: &Message<'_>, path: Path) {
+        let method = request.cseq.method;
+        if method == Method::Ack {
+            if !self.wire.absorb_ack(now, request)
+                && let Some(id) = self.session_of(request)
+            {
+                self.with_session(id, |session, wire| session.on_ack(wire, now, request));
+            }
+            return;
+        }
+        if self.wire.absorb(request) {
+            return;
+        }
+        if method == Method::Cancel {
+            return self.on_cancel(now, request, path);
+        }
+        match self.session_of(request) {
+            Some(id) => {
+                let path = Path {
+                    advertised: self.advertised(id, path),
+                    ..path
+                };
+                self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
+            }
+            None => self.admit(now, request, path),
+        }
+    }
+
+    /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
+    fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
+        let Some((_, owner)) = self.wire.cancelled(request) else {
+            return self.refuse_unknown(now, request, path);
+        };
+        let mut tag = String::new();
+        if let Owner::Session(id, _) = owner {
+            if let Some(session) = self.sessions.get(Key(id.0)) {
+                session.tag().clone_into(&mut tag);
+            }
+            self.with_session(id, |session, wire| session.on_cancel(wire, now, request));
+        }
+        let response = Response {
+            status: 200,
+            tag: &tag,
+            ..Response::default()
+        };
+        self.wire.respond_stateless(request, path, &response);
+    }
+
+    /// The session whose tag stands in To, when its Call-ID fits too.
+    fn session_of(&self, request: &Message<'_>) -> Option<SessionId> {
+        let (index, nonce) = parse_slot(request.to.tag()?)?;
+        let key = self.sessions.key_at(index)?;
+        let session = self.sessions.get(key)?;
+        let fits = session.nonce == nonce && *session.call_id == *request.call_id;
+        (fits && session.dialog_of(request).is_some()).then_some(session.id)
+    }
+
+    fn advertised(&self, id: SessionId, path: Path) -> SocketAddr {
+        let session = self.sessions.get(Key(id.0));
+        let entry = session.and_then(|session| self.wire.peers.get(session.peer));
+        entry.map_or(path.local, |entry| entry.peer.advertised())
+    }
+
+    /// Lets a session act, then arms its timers or removes it when it is over.
+    pub(crate) fn with_session(&mut self, id: SessionId, act: impl FnOnce(&mut Session, &mut Wire)) {
+        let key = Key(id.0);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let was_active = !session.is_told();
+        act(session, &mut self.wire);
+        if was_active && session.is_told() {
+            self.active -= 1;
+        }
+        if session.is_done() {
+            self.sessions.remove(key);
+        } else {
+            session.arm(&mut self.wire);
+        }
+    }
+
+    fn with_binding(&mut self, peer: PeerId, act: impl FnOnce(&mut Binding, &mut Wire)) {
+        let Some(mut binding) = self
+            .wire
+            .peers
+            .get_mut(peer)
+            .and_then(|entry| entry.binding.take())
+        else {
+            return;
+        };
+        act(&mut binding, &mut self.wire);
+        binding.arm(&mut self.wire);
+        if let Some(entry) = self.wire.peers.get_mut(peer) {
+            entry.binding = Some(binding);
+        }
+    }
+
+    /// Answers a request that belongs to nothing, when it is a peer's.
+    pub(crate) fn refuse_unknown(&mut self, now: Instant, request: &Message<'_>, path: Path) {
+        if self.wire.peers.find(path.remote, b"").is_none() {
+            self.wire.counters.strangers += 1;
+            return self.wire.sighted(now, path.remote, Sighting::Stranger);
+        }
+        self.refuse(request, path, 481, b"");
+    }
+
+    /// Answers without state; every copy of the request gets the same.
+    pub(crate) fn refuse(&mut self, request: &Message<'_>, path: Path, status: u16, lines: &[u8]) {
+        self.wire.counters.refused += u64::from(status >= 300);
+        let tag = self.wire.stateless_tag(request);
+        let response = Response {
+            status,
+            tag: &tag,
+            lines,
+            ..Response::default()
+        };
+        self.wire.respond_stateless(request, path, &response);
+    }
+}
+
+/// The Allow line.
+pub(crate) fn allow_line() -> String {
+    format!("Allow: {ALLOW}\r\n")
 }

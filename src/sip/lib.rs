@@ -6,11 +6,24 @@
 //! 8760). SDP bodies are opaque here. It must never read a clock, draw ambient randomness, block, panic on input, or
 //! grow without bound.
 
+mod admission;
+mod body;
+mod deadlines;
+mod dialog;
+mod digest;
 mod endpoint;
 mod event;
+mod identity;
 pub mod message;
 mod peer;
+mod peers;
+mod reason;
 mod registration;
+mod reply;
+mod session;
+mod slab;
+mod transaction;
+mod wire;
 
 pub use endpoint::{Counters, Endpoint, EndpointConfig};
 pub use event::{

@@ -1,6 +1,19 @@
 //! Keeps one REGISTER binding per peer alive (RFC 3261 §10).
+//!
+//! In: the wish to be registered, responses, time. Out: REGISTER requests and events. The registrar's granted expiry
+//! counts, not the one asked for. It must never remove bindings of others (`Contact: *`) nor hammer a registrar.
 
+use std::time::{Duration, Instant};
+
+use crate::deadlines::Waiting;
+use crate::digest::{Authenticator, Unanswerable};
+use crate::event::{Event, Sighting};
+use crate::message::{Address, Message, Method, Name, Params, Uri, Writer, decimal, is_clean};
 use crate::peer::PeerId;
+use crate::reason::retry_after;
+use crate::slab::Key;
+use crate::transaction::Tell;
+use crate::wire::{Owner, Report, Wire};
 
 /// A binding to keep at a registrar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,4 +25,357 @@ pub struct Registration {
     pub aor: String,
     /// The expiry to ask for, in seconds; what is granted counts.
     pub expires: u32,
+}
+
+/// First and longest wait after a failure.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Wait after 403 and 404: a person has to look.
+const SLOW_LANE: Duration = Duration::from_secs(600);
+/// Longest expiry taken from a 423, in seconds.
+const MAX_EXPIRES: u32 = 86_400;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Registering,
+    Registered,
+    /// Waits to try again.
+    Failed,
+    Deregistering,
+}
+
+#[derive(Debug)]
+pub(crate) struct Binding {
+    registration: Registration,
+    state: State,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+    auth: Authenticator,
+    transaction: Option<Key>,
+    target: usize,
+    failures: u32,
+    raised: bool,
+    due_at: Option<Instant>,
+    queued: Option<Instant>,
+}
+
+impl Binding {
+    pub fn new(wire: &mut Wire, registration: Registration) -> Self {
+        Self {
+            registration,
+            state: State::Registering,
+            call_id: format!("{:016x}{:016x}", wire.random(), wire.random()),
+            tag: format!("{:016x}", wire.random()),
+            cseq: 0,
+            auth: Authenticator::default(),
+            transaction: None,
+            target: 0,
+            failures: 0,
+            raised: false,
+            due_at: None,
+            queued: None,
+        }
+    }
+
+    /// Registers now, with what may have changed.
+    pub fn register(&mut self, wire: &mut Wire, now: Instant, registration: Registration) {
+        self.registration = registration;
+        self.state = State::Registering;
+        self.restart(wire, now);
+    }
+
+    /// Removes the binding. `true` when there is nothing to remove.
+    pub fn deregister(&mut self, wire: &mut Wire, now: Instant) -> bool {
+        if self.state == State::Failed && self.transaction.is_none() {
+            return true;
+        }
+        self.state = State::Deregistering;
+        self.restart(wire, now);
+        self.transaction.is_none()
+    }
+
+    fn restart(&mut self, wire: &mut Wire, now: Instant) {
+        if let Some(key) = self.transaction.take() {
+            wire.abandon(key);
+        }
+        self.due_at = None;
+        self.auth.restart();
+        self.send(wire, now);
+    }
+
+    pub fn arm(&mut self, wire: &mut Wire) {
+        wire.deadlines.arm(
+            &mut self.queued,
+            self.due_at,
+            Waiting::Peer(self.registration.peer),
+        );
+    }
+
+    pub fn on_due(&mut self, wire: &mut Wire, now: Instant, due: Instant) {
+        if self.queued != Some(due) {
+            return;
+        }
+        self.queued = None;
+        if self.due_at.is_some_and(|at| at <= now) {
+            if self.state == State::Failed {
+                self.state = State::Registering;
+            }
+            self.restart(wire, now);
+        }
+    }
+
+    fn expires(&self) -> u32 {
+        if self.state == State::Deregistering {
+            0
+        } else {
+            self.registration.expires
+        }
+    }
+
+    fn send(&mut self, wire: &mut Wire, now: Instant) {
+        let Some(entry) = wire.peers.get(self.registration.peer) else {
+            return;
+        };
+        let count = entry.peer.targets.len().max(1);
+        let Some(path) = entry.path(self.target % count) else {
+            return self.fail(wire, now, 503, None);
+        };
+        let (contact, route) = (entry.contact(), entry.peer.route.clone());
+        let credentials = entry.peer.credentials.clone().filter(|_| self.auth.is_ready());
+        let cnonce = wire.random();
+        let registrar = self.registration.registrar.as_bytes();
+        let lines = credentials.map(|found| self.auth.lines(&found, "REGISTER", registrar, cnonce));
+        self.cseq += 1;
+        let (agent, expires) = (wire.config.agent.clone(), self.expires());
+        let owner = Owner::Register(self.registration.peer);
+        let sent = wire.request(now, path, owner, Method::Register, |via| {
+            let mut writer = Writer::request("REGISTER", registrar);
+            writer.header("Via", via);
+            if let Some(route) = &route {
+                writer.header("Route", route.as_bytes());
+            }
+            writer.header("Max-Forwards", b"70");
+            writer.header_fmt(
+                "From",
+                format_args!("<{}>;tag={}", self.registration.aor, self.tag),
+            );
+            writer.header_fmt("To", format_args!("<{}>", self.registration.aor));
+            writer.header("Call-ID", self.call_id.as_bytes());
+            writer.header_fmt("CSeq", format_args!("{} REGISTER", self.cseq));
+            writer.header_fmt("Contact", format_args!("<{contact}>;expires={expires}"));
+            writer.header_fmt("Expires", format_args!("{expires}"));
+            if let Some(agent) = &agent {
+                writer.header("User-Agent", agent.as_bytes());
+            }
+            writer.lines(lines.as_deref().unwrap_or_default());
+            writer.finish(None, b"")
+        });
+        match sent {
+            Ok(key) => self.transaction = Some(key),
+            Err(_) => self.fail(wire, now, 400, None),
+        }
+    }
+
+    pub fn on_report(
+        &mut self,
+        wire: &mut Wire,
+        now: Instant,
+        report: Report,
+        response: Option<&Message<'_>>,
+    ) {
+        let Some(tell) = report
+            .tell
+            .filter(|_| self.transaction == Some(report.transaction))
+        else {
+            return;
+        };
+        match (tell, response) {
+            (Tell::Provisional, _) => {}
+            (Tell::Success, Some(response)) => self.on_success(wire, now, response),
+            (Tell::Failure, Some(response)) => self.on_failure(wire, now, response),
+            (Tell::Unreachable, _) => self.on_silence(wire, now, 503),
+            _ => self.on_silence(wire, now, 408),
+        }
+    }
+
+    fn on_success(&mut self, wire: &mut Wire, now: Instant, response: &Message<'_>) {
+        self.transaction = None;
+        let peer = self.registration.peer;
+        if self.state == State::Deregistering {
+            return self.finish(wire);
+        }
+        let Some(entry) = wire.peers.get(peer) else { return };
+        let granted = granted(response, entry.contact_user.as_bytes()).unwrap_or(self.registration.expires);
+        if granted == 0 {
+            return self.fail(wire, now, 500, None);
+        }
+        let advertised = entry.peer.advertised();
+        if let (Some(ip), port) = (response.via.received(), response.via.rport())
+            && (ip != advertised.ip() || port.is_some_and(|port| port != advertised.port()))
+        {
+            let address = (ip, port.unwrap_or(advertised.port())).into();
+            wire.tell(Event::PublicAddress { peer, address });
+        }
+        (self.state, self.failures, self.raised) = (State::Registered, 0, false);
+        self.due_at = Some(now + refresh_after(granted, wire.random()));
+        wire.tell(Event::Registered {
+            peer,
+            expires: Duration::from_secs(u64::from(granted)),
+        });
+    }
+
+    fn on_failure(&mut self, wire: &mut Wire, now: Instant, response: &Message<'_>) {
+        let status = response.status().unwrap_or(500);
+        let peer = self.registration.peer;
+        match status {
+            401 | 407 => {
+                let credentials = wire
+                    .peers
+                    .get(peer)
+                    .and_then(|entry| entry.peer.credentials.clone());
+                let taken = credentials.map(|credentials| self.auth.take(response, &credentials));
+                match taken {
+                    Some(Ok(())) => return self.send(wire, now),
+                    Some(Err(Unanswerable::ForeignRealm)) => {
+                        let key = self.transaction.unwrap_or(Key(u64::MAX));
+                        if let Some((_, path)) = wire.request_of(key) {
+                            wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            423 if !self.raised => {
+                if let Some(min) = response
+                    .seconds(Name::MinExpires)
+                    .filter(|min| *min <= MAX_EXPIRES)
+                {
+                    self.raised = true;
+                    self.registration.expires = self.registration.expires.max(min);
+                    return self.send(wire, now);
+                }
+            }
+            408 | 500..=599 => return self.on_silence_with(wire, now, status, retry_after(response)),
+            _ => {}
+        }
+        self.fail(wire, now, status, retry_after(response));
+    }
+
+    fn on_silence(&mut self, wire: &mut Wire, now: Instant, status: u16) {
+        self.on_silence_with(wire, now, status, None);
+    }
+
+    /// Tries the peer's next target at once, and backs off when all were tried.
+    fn on_silence_with(&mut self, wire: &mut Wire, now: Instant, status: u16, asked: Option<Duration>) {
+        let count = wire
+            .peers
+            .get(self.registration.peer)
+            .map_or(1, |entry| entry.peer.targets.len().max(1));
+        self.target = (self.target + 1) % count;
+        if self.target != 0 && self.state != State::Deregistering {
+            return self.send(wire, now);
+        }
+        self.fail(wire, now, status, asked);
+    }
+
+    fn fail(&mut self, wire: &mut Wire, now: Instant, status: u16, asked: Option<Duration>) {
+        self.transaction = None;
+        if self.state == State::Deregistering {
+            return self.finish(wire);
+        }
+        self.state = State::Failed;
+        self.auth = Authenticator::default();
+        let usual = match status {
+            403 | 404 => SLOW_LANE,
+            _ => (BACK_OFF.0 * 2u32.saturating_pow(self.failures.min(10))).min(BACK_OFF.1),
+        };
+        self.failures += 1;
+        let retry_in = asked.map_or(usual, |asked| asked.max(BACK_OFF.0));
+        let retry_in = retry_in + wire.random_below(retry_in / 10);
+        self.due_at = Some(now + retry_in);
+        wire.tell(Event::RegistrationFailed {
+            peer: self.registration.peer,
+            status,
+            retry_in,
+        });
+    }
+
+    fn finish(&mut self, wire: &mut Wire) {
+        self.due_at = None;
+        wire.tell(Event::Deregistered {
+            peer: self.registration.peer,
+        });
+    }
+}
+
+/// Whether the texts of a registration may stand in a request.
+pub(crate) fn is_valid(registration: &Registration) -> bool {
+    [&registration.registrar, &registration.aor]
+        .into_iter()
+        .all(|text| is_clean(text.as_bytes()) && Uri::parse(text.as_bytes()).is_some())
+}
+
+/// The expiry that the registrar granted to our Contact, else to all (RFC 3261 §10.2.4).
+fn granted(response: &Message<'_>, contact_user: &[u8]) -> Option<u32> {
+    let ours = response
+        .values(Name::Contact)
+        .filter_map(Address::parse)
+        .find(|contact| contact.parsed_uri().is_some_and(|uri| uri.user == contact_user));
+    let by_contact = ours.and_then(|contact| {
+        // Without brackets the parameter may have been meant for the header all the same.
+        let in_uri = || {
+            contact
+                .parsed_uri()
+                .and_then(|uri| Params(uri.params.0).get("expires"))
+        };
+        contact.params.get("expires").or_else(in_uri)
+    });
+    by_contact
+        .and_then(decimal)
+        .or_else(|| response.seconds(Name::Expires))
+}
+
+/// When to refresh: at 90 % or 30 s before the end, whichever is sooner, give or take 10 %.
+fn refresh_after(granted: u32, random: u64) -> Duration {
+    let granted = u64::from(granted) * 1000;
+    let usual = if granted > 60_000 {
+        (granted * 9 / 10).min(granted - 30_000)
+    } else {
+        granted / 2
+    };
+    let jittered = usual * 9 / 10 + random % (usual / 5).max(1);
+    Duration::from_millis(jittered.min(granted * 95 / 100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refresh_comes_before_the_end_whatever_was_granted() {
+        for granted in [1u32, 10, 60, 61, 90, 300, 3600, 86_400] {
+            for random in [0u64, 7, 12_345, u64::MAX] {
+                let after = refresh_after(granted, random);
+                assert!(
+                    after < Duration::from_secs(granted.into()),
+                    "{granted}: {after:?}"
+                );
+                assert!(
+                    after >= Duration::from_millis(u64::from(granted) * 350),
+                    "{granted}: {after:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_expiry_of_our_own_contact_counts_before_the_header() {
+        let text = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:a@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n\
+             Contact: <sip:other@h>;expires=10, <sip:k9@h:5060>;q=1;expires=120\r\nExpires: 3600\r\n\r\n";
+        let mut scratch = Vec::new();
+        let message = Message::parse(text.as_bytes(), &mut scratch).unwrap();
+        assert_eq!(granted(&message, b"k9"), Some(120));
+        assert_eq!(granted(&message, b"absent"), Some(3600));
+    }
 }

@@ -123,12 +123,12 @@ impl CallStore for SqliteStore {
     fn close_open_calls(&self, at: UtcMicros) -> Result<u64, StoreError> {
         self.claim()?;
         self.write(|writing| {
-            leg_record::close_open(writing)?;
             let mut statement = writing.prepare_cached(OPEN.sqlite())?;
             let open = statement
                 .query_map([], |row| row.get(0))?
                 .collect::<Result<Vec<String>, _>>()?;
             for id in &open {
+                leg_record::close_open(writing, id)?;
                 writing.prepare_cached(CLOSE_OPEN.sqlite())?.execute(params![
                     id,
                     SessionDisposition::SystemError.as_str(),

@@ -90,14 +90,15 @@ static CLOSE_OPEN: Sql = Sql::new(
             AND call_event.leg = leg_record.leg AND kind = 'ringing'),
         answered_at = (SELECT MIN(happened_at) FROM call_event WHERE call_event.call_id = leg_record.call_id
             AND call_event.leg = leg_record.leg AND kind = 'answered')
-     WHERE ended_at IS NULL",
+     WHERE call_id = $4 AND ended_at IS NULL",
 );
 
-pub(super) fn close_open(writing: &Connection) -> Result<(), StoreError> {
+pub(super) fn close_open(writing: &Connection, call: &str) -> Result<(), StoreError> {
     writing.prepare_cached(CLOSE_OPEN.sqlite())?.execute(params![
         LegDisposition::SystemError.as_str(),
         EndedBy::Server.as_str(),
-        EvidenceSource::Signal.as_str()
+        EvidenceSource::Signal.as_str(),
+        call,
     ])?;
     Ok(())
 }

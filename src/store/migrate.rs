@@ -79,7 +79,9 @@ pub(super) fn run(connection: &mut Connection, migrations: &[Migration], at: i64
         if now >= migration.version {
             continue; // another process was first
         }
-        transaction.execute_batch(migration.sql).map_err(failed)?;
+        transaction
+            .execute_batch(&migration.sql.replace("-- sqlite: ", ""))
+            .map_err(failed)?;
         transaction
             .execute(APPLIED.sqlite(), params![migration.version, migration.name, at])
             .map_err(failed)?;

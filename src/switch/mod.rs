@@ -9,8 +9,9 @@ pub mod port_pool;
 pub mod prompt_library;
 mod run;
 mod setup;
+pub mod simulator;
 mod sip_socket;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};
-pub use setup::{Parts, StartError, campaigns_of, flows_of, missing_prompts, routes_of};
+pub use setup::{Parts, StartError, campaigns_of, flows_of, missing_prompts, routes_of, simulation_settings};

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use media::StreamId;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TrunkState, TrunkStatus};
 use super::media_driver::{DriverCommand, DriverConfig, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::prompt_library::PromptLibrary;
@@ -61,6 +61,8 @@ pub struct Status {
     pub sip_retransmitted: u64,
     pub sip_strangers: u64,
     pub sip_malformed: u64,
+    /// Datagrams that the system did not take.
+    pub sip_unsent: u64,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -82,9 +84,7 @@ impl Switch {
             None => directory_of(Arc::clone(&opened.store)).await?,
         };
         let library = open_prompts(config).await?;
-        let campaigns = setup::campaigns_of(config, Some(opened.store.as_ref()))?;
-        let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
-        let routes = setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)?;
+        let routes = routes_from(config, &opened.store)?;
         let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
         let sockets =
             SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
@@ -109,6 +109,7 @@ impl Switch {
         let recorder = opened.writer.recorder();
         let advertised = public.or_else(|| concrete(bound, config, &listen));
         let mut running = Running {
+            clock: parts.wall.map_or_else(Clock::default, Clock::starting_at),
             engine,
             sockets,
             media,
@@ -196,6 +197,12 @@ impl Switch {
     pub async fn ended(self) {
         let _ = self.task.await;
     }
+}
+
+fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
+    let campaigns = setup::campaigns_of(config, Some(store))?;
+    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
+    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
 }
 
 struct Opened {
@@ -292,14 +299,30 @@ fn seed() -> Result<[u8; 32], StartError> {
     Ok(seed)
 }
 
-fn now() -> Now {
-    Now {
-        monotonic: Instant::now(),
-        wall: Timestamp::now(),
+/// The wall clock, set off from the machine's where the demo wants another time of day.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    ahead: SignedDuration,
+}
+
+impl Clock {
+    fn starting_at(wall: Timestamp) -> Self {
+        Self {
+            ahead: wall.duration_since(Timestamp::now()),
+        }
+    }
+
+    fn now(self) -> Now {
+        let machine = Timestamp::now();
+        Now {
+            monotonic: Instant::now(),
+            wall: machine.checked_add(self.ahead).unwrap_or(machine),
+        }
     }
 }
 
 struct Running {
+    clock: Clock,
     engine: Engine,
     sockets: SipSockets,
     media: MediaDriver,
@@ -337,21 +360,21 @@ impl Running {
                 index = self.sockets.readable() => self.receive(index, &mut buffer),
                 event = media_events.recv() => {
                     let Some(event) = event else { break };
-                    self.engine.handle_input(now(), Input::Media(event));
+                    self.engine.handle_input(self.clock.now(), Input::Media(event));
                     for _ in 0..BATCH {
                         let Ok(event) = media_events.try_recv() else { break };
-                        self.engine.handle_input(now(), Input::Media(event));
+                        self.engine.handle_input(self.clock.now(), Input::Media(event));
                     }
                 }
                 Some(found) = found.recv() => {
                     let Found { trunk, targets, local } = found;
-                    self.engine.handle_input(now(), Input::TrunkResolved { trunk, targets, local });
+                    self.engine.handle_input(self.clock.now(), Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => self.obey(order),
                 () = sleep_until(wake) => {}
                 _ = heartbeat.tick() => self.beat(),
             }
-            self.engine.handle_timeout(now());
+            self.engine.handle_timeout(self.clock.now());
             if self.is_over() {
                 break;
             }
@@ -373,7 +396,7 @@ impl Running {
                 transport,
                 bytes,
             });
-            self.engine.handle_input(now(), input);
+            self.engine.handle_input(self.clock.now(), input);
         }
     }
 
@@ -382,9 +405,11 @@ impl Running {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
-                self.engine.handle_input(now(), Input::Drain);
+                self.engine.handle_input(self.clock.now(), Input::Drain);
             }
-            Order::UseDirectory(directory) => self.engine.handle_input(now(), Input::Directory(directory)),
+            Order::UseDirectory(directory) => self
+                .engine
+                .handle_input(self.clock.now(), Input::Directory(directory)),
         }
     }
 
@@ -408,6 +433,7 @@ impl Running {
                 Output::NeedStreams(count) => self.make_streams(count),
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log_trunk(&status),
+                Output::Said { .. } => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;
@@ -431,7 +457,7 @@ impl Running {
                     let address = SocketAddr::new(ip, bound.port());
                     self.stock.insert(stream, socket);
                     self.engine
-                        .handle_input(now(), Input::StreamReady(Seat { stream, address }));
+                        .handle_input(self.clock.now(), Input::StreamReady(Seat { stream, address }));
                 }
                 Err(error) => {
                     tracing::error!("no media port: {error}");
@@ -481,7 +507,8 @@ impl Running {
         let changes: Vec<RecordChange> = self.late_records.drain(..).collect();
         if let Err(refused) = self.writer.recorder().record(changes) {
             self.late_records.extend(refused.0);
-            self.engine.handle_input(now(), Input::RecordsAccepted(false));
+            self.engine
+                .handle_input(self.clock.now(), Input::RecordsAccepted(false));
         }
     }
 
@@ -501,10 +528,12 @@ impl Running {
     fn beat(&mut self) {
         let health = self.writer.health();
         let accepted = health.accepts_calls() && self.late_records.is_empty();
-        self.engine.handle_input(now(), Input::RecordsAccepted(accepted));
+        self.engine
+            .handle_input(self.clock.now(), Input::RecordsAccepted(accepted));
         let failed = std::mem::take(&mut self.failed_streams);
         if failed > 0 {
-            self.engine.handle_input(now(), Input::StreamsFailed(failed));
+            self.engine
+                .handle_input(self.clock.now(), Input::StreamsFailed(failed));
         }
         let sip = self.engine.sip_counters();
         self.status.send_replace(Status {
@@ -518,6 +547,7 @@ impl Running {
             sip_retransmitted: sip.retransmitted,
             sip_strangers: sip.strangers,
             sip_malformed: sip.malformed,
+            sip_unsent: self.sockets.unsent(),
         });
     }
 
@@ -535,7 +565,7 @@ impl Running {
                 calls = self.engine.calls(),
                 "the time to drain is over: ending calls"
             );
-            self.engine.handle_input(now(), Input::EndAll);
+            self.engine.handle_input(self.clock.now(), Input::EndAll);
             self.farewell_until = Some(now_at + FAREWELL);
         }
         self.farewell_until.is_some_and(|until| now_at >= until)

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use media::{Clip, Law};
 
 use super::engine::{Recordings, Routes, Settings, Trunk, Wanted};
@@ -29,6 +30,8 @@ const FILES_FOR_ALL_ELSE: u64 = 256;
 #[derive(Default)]
 pub struct Parts {
     pub directory: Option<Arc<Directory>>,
+    /// The wall-clock time to begin at; the machine's, if left out.
+    pub wall: Option<Timestamp>,
 }
 
 /// Why a switch did not start.
@@ -208,6 +211,7 @@ pub(super) fn settings(
         caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
         zip_detail: ZipDetail::default(),
         stock: STOCK,
+        tell_speech: false,
     })
 }
 
@@ -300,4 +304,45 @@ pub fn missing_prompts(
         }
     }
     missing
+}
+
+/// Settings of an engine that runs without a network: one trunk, on which nothing real can be reached.
+pub fn simulation_settings(
+    config: &Config,
+    routes: Routes,
+    directory: Arc<Directory>,
+    recordings: Arc<dyn Recordings>,
+    trunk: &crate::units::TrunkName,
+) -> Settings {
+    Settings {
+        sip: sip::EndpointConfig::default(),
+        trunks: vec![Trunk {
+            name: trunk.clone(),
+            host: "trunk.invalid".to_owned(),
+            public: None,
+            networks: Vec::new(),
+            credentials: None,
+            register: None,
+            number_format: crate::call::number::NumberFormat::PlusE164,
+            dial_prefix: String::new(),
+            caller_id: None,
+            destinations: ["+1XXXXXXXXXX", "X*"]
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
+            laws: vec![Law::Mu, Law::A],
+            channels: 10_000,
+        }],
+        routes,
+        directory,
+        catalogues: Catalogues,
+        recordings,
+        languages: config.prompts.languages(),
+        most_calls: 10_000,
+        silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
+        caller_key: None,
+        zip_detail: ZipDetail::Full,
+        stock: 8,
+        tell_speech: true,
+    }
 }

@@ -8,6 +8,7 @@
 
 mod any_record;
 mod backup;
+mod commands;
 mod crash;
 mod files;
 mod measure;

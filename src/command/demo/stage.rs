@@ -52,7 +52,7 @@ pub const PEOPLE: [Person; 3] = [
 /// A lawmaker of the demo.
 #[derive(Debug, Clone, Copy)]
 pub struct Person {
-    key: &'static str,
+    pub key: &'static str,
     name: &'static str,
     /// The office's name in the timeline.
     pub office: &'static str,

@@ -36,7 +36,7 @@ impl Story<'_> {
     ///
     /// # Errors
     /// When no media port is to be had or the recording cannot be written.
-    pub async fn tell(mut self, folder: &Path) -> std::io::Result<()> {
+    pub async fn tell(&mut self, folder: &Path) -> std::io::Result<()> {
         let mut caller = self.trunk.caller(self.server, CALLER, HOTLINE).await?;
         let answered = caller.answered(PATIENCE).await;
         if self.checks.that("the hotline answers the call", answered) {
@@ -88,11 +88,7 @@ impl Story<'_> {
         self.hears(caller, "connecting", "\"Connecting you\"").await;
         let answered = loop {
             match self.trunk.sighting(PATIENCE).await {
-                Some(Sighting::Rung { number, invitation }) => {
-                    self.timeline
-                        .tell("trunk", &format!("carries a call to {}", invitation.number));
-                    rung.push(number);
-                }
+                Some(Sighting::Rung { number, .. }) => rung.push(number),
                 Some(Sighting::Answered { number }) => break number == PEOPLE[0].number,
                 Some(_) => {}
                 None => break false,

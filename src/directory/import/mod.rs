@@ -39,6 +39,9 @@ pub struct Import<'a> {
     /// The day the facts are from.
     pub as_of: Date,
     pub licence: &'a str,
+    /// Takes a file that holds far fewer records than are loaded. Without it such a file is a problem: a download that
+    /// broke off is a well-formed table.
+    pub allow_fewer: bool,
 }
 
 /// What an import made.
@@ -62,6 +65,14 @@ impl Import<'_> {
     pub fn run(&self, base: &Dataset, progress: Progress<'_>) -> Result<Imported, ImportError> {
         let mut problems = Problems::default();
         let mut dataset = base.clone();
+        let (mut earlier_files, mut last) = (0, 0);
+        let progress: Progress<'_> = &mut |done| {
+            if done < last {
+                earlier_files += last;
+            }
+            last = done;
+            progress(earlier_files + done);
+        };
         let rows = match self.kind {
             SourceKind::Congress => congress::import(self.files, &mut dataset, &mut problems, progress),
             SourceKind::Offices => offices::import(self.files, &mut dataset, &mut problems, progress),
@@ -77,6 +88,9 @@ impl Import<'_> {
                 self.files.first().map_or("no file", |file| file.name),
                 "holds no records",
             );
+        }
+        if let Some(message) = self.shrinks(base, &dataset) {
+            problems.file(self.files.first().map_or("no file", |file| file.name), message);
         }
         let notices = problems.finish()?;
         dataset.set_source(Source {
@@ -97,4 +111,21 @@ impl Import<'_> {
             notices,
         })
     }
+
+    fn shrinks(&self, before: &Dataset, after: &Dataset) -> Option<String> {
+        let count = |dataset: &Dataset| match self.kind {
+            SourceKind::Congress => dataset.targets.len(),
+            SourceKind::Offices => dataset.offices.len(),
+            SourceKind::Zips => dataset.zips.len(),
+            SourceKind::ZipDistricts | SourceKind::CensusZcta => dataset.shares.len(),
+            SourceKind::Holidays => 0,
+        };
+        let (before, after) = (count(before), count(after));
+        let fewer = !self.allow_fewer && after * FEWER_OF < before * FEWER_PARTS;
+        fewer.then(|| format!("leaves {after} rows of {before}; if that is right, allow fewer rows"))
+    }
 }
+
+/// Fewer than four fifths of what was loaded is a broken file rather than a change in the world.
+const FEWER_PARTS: usize = 4;
+const FEWER_OF: usize = 5;

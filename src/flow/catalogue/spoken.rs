@@ -109,7 +109,7 @@ impl Catalogue {
             .collect()
     }
 
-    /// A calendar day: `July fourth`, `cuatro de julio`. Nothing for a day that no month has.
+    /// A calendar day: `July fourth`, `el cuatro de julio`. Nothing for a day that no month has.
     pub fn date(&self, month: u8, day: u8) -> Vec<Piece> {
         const NAMES: [&str; 12] = [
             "january",
@@ -131,11 +131,10 @@ impl Catalogue {
         else {
             return Vec::new();
         };
-        let month = fragment(format!("month-{name}"));
-        match (self.language(), day) {
-            (Language::SPANISH, 1) => vec![fragment("ordinal-1"), month],
-            (Language::SPANISH, _) => vec![fragment(format!("number-{day}")), month],
-            _ => vec![month, fragment(format!("ordinal-{day}"))],
+        let (month, day) = (fragment(format!("month-{name}")), fragment(format!("day-{day}")));
+        match self.language() {
+            Language::SPANISH => vec![day, month],
+            _ => vec![month, day],
         }
     }
 
@@ -268,11 +267,11 @@ mod tests {
         assert_eq!(said(Language::ENGLISH, |words| words.date(7, 4)), "July fourth");
         assert_eq!(
             said(Language::SPANISH, |words| words.date(7, 4)),
-            "cuatro de julio"
+            "el cuatro de julio"
         );
         assert_eq!(
             said(Language::SPANISH, |words| words.date(1, 1)),
-            "primero de enero"
+            "el primero de enero"
         );
         assert_eq!(said(Language::ENGLISH, |words| words.date(13, 1)), "");
     }

@@ -143,3 +143,58 @@ fn silent_recording_is_refused_for_prompts() {
     let sound = decode(&encode_wav(&[0; 8000], 8000).unwrap()).unwrap();
     assert!(matches!(sound.normalised(), Err(AudioError::Silent)));
 }
+
+const FORMATS: [(&str, &[u8]); 3] = [
+    ("MP3", include_bytes!("testdata/tone-stereo-44100.mp3")),
+    ("FLAC", include_bytes!("testdata/tone-stereo-48000.flac")),
+    ("Ogg Vorbis", include_bytes!("testdata/tone-mono-22050.ogg")),
+];
+
+#[test]
+fn mp3_flac_and_ogg_give_the_same_tone_on_the_telephone() {
+    for (format, bytes) in FORMATS {
+        let samples = decode(bytes).unwrap().telephone();
+        assert!(
+            samples.len().abs_diff(4000) <= 100,
+            "{format}: {} samples",
+            samples.len()
+        );
+        let middle = &samples[1000..3000];
+        let crossings = middle
+            .windows(2)
+            .filter(|pair| (pair[0] < 0) != (pair[1] < 0))
+            .count();
+        assert!(
+            crossings.abs_diff(500) <= 2,
+            "{format}: {crossings} crossings of a 1000 Hz tone in a quarter second"
+        );
+        let level = rms_dbfs(middle);
+        assert!((-16.0..=-14.0).contains(&level), "{format}: {level}");
+    }
+}
+
+#[test]
+fn damaged_files_of_every_format_never_panic() {
+    let mut seed = 0x1234_5678_u32;
+    let mut random = move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize
+    };
+    for (_, bytes) in FORMATS {
+        for round in 0..120 {
+            let mut damaged = bytes.to_vec();
+            for _ in 0..=round % 8 {
+                let at = if round % 2 == 0 {
+                    random() % damaged.len()
+                } else {
+                    random() % 300
+                };
+                damaged[at] = random() as u8;
+            }
+            if round % 5 == 0 {
+                damaged.truncate(random() % damaged.len());
+            }
+            let _ = decode(&damaged);
+        }
+    }
+}

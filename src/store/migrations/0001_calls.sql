@@ -1,4 +1,5 @@
 -- Calls, their legs and their events. Times are microseconds since 1970, UTC.
+-- A comment that begins with "sqlite:" is SQL for SQLite: rows are kept in their key's index, not beside it.
 
 CREATE TABLE call_record (
     id TEXT NOT NULL PRIMARY KEY,
@@ -19,7 +20,9 @@ CREATE TABLE call_record (
     disposition TEXT,
     ended_by TEXT,
     sip_call_id TEXT
-);
+)
+-- sqlite: WITHOUT ROWID
+;
 CREATE INDEX call_record_by_time ON call_record (started_at, id);
 CREATE INDEX call_record_by_campaign ON call_record (campaign, started_at, id) WHERE campaign IS NOT NULL;
 CREATE INDEX call_record_by_disposition ON call_record (disposition, started_at, id) WHERE disposition IS NOT NULL;
@@ -54,8 +57,9 @@ CREATE TABLE leg_record (
     packets_lost BIGINT,
     jitter_microseconds BIGINT,
     PRIMARY KEY (call_id, leg)
-);
-CREATE INDEX leg_record_open ON leg_record (call_id) WHERE ended_at IS NULL;
+)
+-- sqlite: WITHOUT ROWID
+;
 
 CREATE TABLE call_event (
     call_id TEXT NOT NULL,
@@ -65,4 +69,6 @@ CREATE TABLE call_event (
     kind TEXT NOT NULL,
     detail TEXT,
     PRIMARY KEY (call_id, sequence)
-);
+)
+-- sqlite: WITHOUT ROWID
+;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
 
-use super::Now;
 use super::call::{Call, Side, Timer};
 use super::core::Core;
+use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
 use crate::call::leg::LegState;
 use crate::call::record::{EventKind, KeptZip, LegOpened, Party, UtcMicros};
@@ -146,6 +146,10 @@ impl Core {
     }
 
     fn play(&mut self, now: Now, call: &mut Call, pieces: &[Piece], repeat: bool) {
+        if self.settings.tell_speech {
+            let (language, pieces) = (call.language, pieces.to_vec());
+            self.outputs.push_back(Output::Said { language, pieces });
+        }
         let mut clips = Vec::with_capacity(pieces.len());
         for piece in pieces {
             match piece {

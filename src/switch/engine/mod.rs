@@ -25,8 +25,9 @@ use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::call::timers::CallKey;
 use crate::directory::Directory;
+use crate::flow::catalogue::Piece;
 use crate::flow::run::Event as FlowEvent;
-use crate::units::TrunkName;
+use crate::units::{Language, TrunkName};
 use call::{Call, Side, Timer};
 use core::Core;
 pub use routes::{Route, RouteError, Routes, Wanted};
@@ -85,6 +86,11 @@ pub enum Output {
     NeedStreams(usize),
     Records(Vec<RecordChange>),
     Trunk(TrunkStatus),
+    /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
+    Said {
+        language: Language,
+        pieces: Vec<Piece>,
+    },
     /// Nothing now; call `handle_timeout` at this time.
     Wait(Option<Instant>),
 }

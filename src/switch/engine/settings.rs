@@ -55,6 +55,8 @@ pub struct Settings {
     pub zip_detail: ZipDetail,
     /// Ready sockets kept in stock.
     pub stock: usize,
+    /// Whether what callers hear is told as [`super::Output::Said`].
+    pub tell_speech: bool,
 }
 
 /// What became of a trunk's registration or address.

@@ -1,0 +1,235 @@
+//! REGISTER against a scripted registrar.
+
+use std::time::Duration;
+
+use sip::{Credentials, Event, Peer, Registration};
+
+use crate::net::{Net, PEER, address, header};
+
+fn registrar_net() -> Net {
+    let mut net = Net::scripted();
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.credentials = Some(Credentials {
+        username: "u".into(),
+        password: "p".into(),
+        realm: None,
+    });
+    net.endpoint(0).set_peer(peer);
+    net
+}
+
+fn register(net: &mut Net) {
+    net.act(0, |endpoint, now| {
+        endpoint.register(
+            now,
+            Registration {
+                peer: PEER,
+                registrar: "sip:registrar.example.com".into(),
+                aor: "sip:u@example.com".into(),
+                expires: 3600,
+            },
+        );
+    });
+    net.run(Duration::from_millis(20));
+}
+
+const CHALLENGE: &str =
+    "WWW-Authenticate: Digest realm=\"r\", nonce=\"n1\", qop=\"auth\", algorithm=SHA-256\r\n";
+
+#[test]
+fn a_challenged_registration_is_refreshed_from_the_granted_expiry() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let first = net.got("REGISTER");
+    assert_eq!(header(&first, "CSeq"), "1 REGISTER");
+    assert!(header(&first, "Contact").ends_with(";expires=3600"));
+    net.reply(&first, "401 Unauthorized", "r", CHALLENGE, "");
+    net.run(Duration::from_millis(20));
+    let second = net.got("REGISTER");
+    assert_eq!(header(&second, "CSeq"), "2 REGISTER");
+    assert_eq!(header(&second, "Call-ID"), header(&first, "Call-ID"));
+    let authorization = header(&second, "Authorization");
+    assert!(
+        authorization.contains("nc=00000001") && authorization.contains("algorithm=SHA-256"),
+        "{authorization}"
+    );
+    assert!(authorization.contains("uri=\"sip:registrar.example.com\""));
+    let contact = header(&second, "Contact").replace("expires=3600", "expires=120");
+    net.reply(
+        &second,
+        "200 OK",
+        "r",
+        &format!("Contact: {contact}\r\nExpires: 900\r\n"),
+        "",
+    );
+    assert_eq!(net.names(0), ["Registered"]);
+    assert_eq!(
+        net.nodes[0].events[0],
+        Event::Registered {
+            peer: PEER,
+            expires: Duration::from_secs(120)
+        }
+    );
+    net.inbox.clear();
+    net.seconds(60);
+    assert!(net.inbox.is_empty(), "refreshed too early");
+    net.seconds(55);
+    let third = net.got("REGISTER");
+    assert!(header(&third, "Authorization").contains("nc=00000002"), "{third}");
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again_and_again() {
+    let mut net = registrar_net();
+    register(&mut net);
+    for _ in 0..2 {
+        let request = net.got("REGISTER");
+        net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+        net.run(Duration::from_millis(20));
+    }
+    assert_eq!(net.inbox.len(), 2);
+    let Some(Event::RegistrationFailed {
+        status: 401,
+        retry_in,
+        ..
+    }) = net.nodes[0].events.last()
+    else {
+        panic!("{:?}", net.nodes[0].events)
+    };
+    assert!(*retry_in >= Duration::from_secs(5) && *retry_in < Duration::from_secs(6));
+}
+
+#[test]
+fn too_brief_an_expiry_is_raised_once() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(
+        &request,
+        "423 Interval Too Brief",
+        "r",
+        "Min-Expires: 7200\r\n",
+        "",
+    );
+    net.run(Duration::from_millis(20));
+    let request = net.got("REGISTER");
+    assert_eq!(header(&request, "Expires"), "7200");
+    net.reply(
+        &request,
+        "423 Interval Too Brief",
+        "r",
+        "Min-Expires: 9000\r\n",
+        "",
+    );
+    assert_eq!(net.names(0), ["RegistrationFailed"]);
+}
+
+#[test]
+fn failures_back_off_and_retry_after_and_forbidden_are_honoured() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let mut waits = vec![];
+    for (status, lines) in [
+        ("500 Error", ""),
+        ("500 Error", ""),
+        ("500 Error", ""),
+        ("503 Unavailable", "Retry-After: 100\r\n"),
+        ("403 Forbidden", ""),
+    ] {
+        let request = net.got("REGISTER");
+        net.reply(&request, status, "r", lines, "");
+        let Some(Event::RegistrationFailed { retry_in, .. }) = net.nodes[0].events.last().cloned() else {
+            panic!("not failed")
+        };
+        waits.push(retry_in.as_secs());
+        net.run(retry_in + Duration::from_millis(100));
+    }
+    assert_eq!(waits[0], 5);
+    assert!(
+        (10..=11).contains(&waits[1]) && (20..=22).contains(&waits[2]),
+        "{waits:?}"
+    );
+    assert!((100..=110).contains(&waits[3]), "{waits:?}");
+    assert!((600..=660).contains(&waits[4]), "{waits:?}");
+}
+
+#[test]
+fn a_silent_registrar_gives_way_to_the_next_target() {
+    let mut net = registrar_net();
+    let targets = vec![address("127.0.1.2:5060"), address("127.0.1.3:5060")];
+    let peer = Peer::new(PEER, address("127.0.1.1:5060"), targets);
+    net.endpoint(0).set_peer(peer);
+    register(&mut net);
+    net.seconds(33);
+    let request = net.got("REGISTER");
+    assert_eq!(net.inbox.last().unwrap().to, address("127.0.1.3:5060"));
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    assert_eq!(net.names(0), ["Registered"]);
+}
+
+#[test]
+fn deregistering_removes_only_our_own_contact() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    let contact = header(&request, "Contact");
+    net.reply(&request, "200 OK", "r", &format!("Contact: {contact}\r\n"), "");
+    net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+    net.run(Duration::from_millis(20));
+    let request = net.got("REGISTER");
+    assert!(header(&request, "Contact").ends_with("expires=0"));
+    assert_ne!(header(&request, "Contact"), "*");
+    net.reply(&request, "200 OK", "r", "", "");
+    assert_eq!(net.names(0), ["Registered", "Deregistered"]);
+    net.inbox.clear();
+    net.seconds(4000);
+    assert!(net.inbox.is_empty());
+}
+
+#[test]
+fn a_foreign_realm_gets_no_credentials() {
+    let mut net = registrar_net();
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    let realm = Some("trunk.example.com".to_owned());
+    peer.credentials = Some(Credentials {
+        username: "u".into(),
+        password: "p".into(),
+        realm,
+    });
+    net.endpoint(0).set_peer(peer);
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+    net.run(Duration::from_millis(20));
+    assert_eq!(net.inbox.len(), 1);
+    assert_eq!(net.names(0), ["Security", "RegistrationFailed"]);
+}
+
+#[test]
+fn the_address_that_the_registrar_sees_is_told() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    let answer = crate::net::response(&request, "200 OK", "r", "Expires: 60\r\n", "")
+        .replace(";rport", ";received=203.0.113.9;rport=40000");
+    net.script(&answer);
+    let seen = Event::PublicAddress {
+        peer: PEER,
+        address: address("203.0.113.9:40000"),
+    };
+    assert_eq!(net.nodes[0].events[0], seen);
+}
+
+#[test]
+fn a_call_to_our_registration_is_known_by_its_contact_user() {
+    let mut net = registrar_net();
+    let user = net.endpoint(0).contact_user(PEER).unwrap().to_owned();
+    assert_eq!(user.len(), 16);
+    let invite = crate::net::request("INVITE", "1", "", "v=0\r\n");
+    net.script(&invite.replace("INVITE sip:5550100@", &format!("INVITE sip:{user}@")));
+    let Event::Incoming { invite, .. } = &net.nodes[0].events[0] else {
+        panic!("no call")
+    };
+    assert!(invite.to_registration);
+    assert_eq!(invite.to.uri, "sip:5550100@127.0.1.1");
+}

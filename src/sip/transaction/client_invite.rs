@@ -1,0 +1,209 @@
+//! The INVITE client transaction (RFC 3261 §17.1.1, RFC 6026 §8.4).
+
+use std::time::{Duration, Instant};
+
+use super::{Clocks, Step, Tell, Times};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    /// A 2xx came; more may come from other branches or again.
+    Accepted,
+    /// A failure came and was acknowledged; it may come again.
+    Completed,
+    Terminated,
+}
+
+/// Timers: A doubles without a cap (§17.1.1.2), B and M last 64*T1, D 32 s.
+#[derive(Debug)]
+pub(crate) struct ClientInvite {
+    state: State,
+    clocks: Clocks,
+}
+
+const TIMER_D: Duration = Duration::from_secs(32);
+
+impl ClientInvite {
+    /// The INVITE has just been sent.
+    pub fn new(now: Instant, times: &Times) -> Self {
+        let mut clocks = Clocks {
+            expire_at: Some(now + times.patience()),
+            ..Clocks::default()
+        };
+        clocks.start_resending(now, times);
+        Self {
+            state: State::Calling,
+            clocks,
+        }
+    }
+
+    pub fn on_response(&mut self, now: Instant, kind: Tell, times: &Times) -> Step {
+        let (state, step) = match (self.state, kind) {
+            (State::Calling | State::Proceeding, Tell::Provisional) => {
+                self.clocks = Clocks::default();
+                (State::Proceeding, Step::told(Tell::Provisional))
+            }
+            (State::Calling | State::Proceeding, Tell::Success) => {
+                self.clocks.only_expire(now + times.patience());
+                (State::Accepted, Step::told(Tell::Success))
+            }
+            (State::Accepted, Tell::Success) => (State::Accepted, Step::told(Tell::Success)),
+            (State::Calling | State::Proceeding, Tell::Failure) => {
+                let linger = if times.reliable { Duration::ZERO } else { TIMER_D };
+                self.clocks.only_expire(now + linger);
+                (
+                    State::Completed,
+                    Step {
+                        resend: false,
+                        ack: true,
+                        tell: Some(Tell::Failure),
+                    },
+                )
+            }
+            (State::Completed, Tell::Failure) => (
+                State::Completed,
+                Step {
+                    resend: false,
+                    ack: true,
+                    tell: None,
+                },
+            ),
+            (unchanged, _) => (unchanged, Step::NOTHING),
+        };
+        self.state = state;
+        step
+    }
+
+    pub fn on_timeout(&mut self, now: Instant) -> Step {
+        if self.clocks.expired(now) {
+            let was = self.state;
+            self.state = State::Terminated;
+            self.clocks = Clocks::default();
+            return if was == State::Calling {
+                Step::told(Tell::Timeout)
+            } else {
+                Step::NOTHING
+            };
+        }
+        match self.state {
+            State::Calling if self.clocks.resend_due(now, Duration::MAX) => Step::RESEND,
+            _ => Step::NOTHING,
+        }
+    }
+
+    pub fn on_unreachable(&mut self) -> Step {
+        if self.state != State::Calling {
+            return Step::NOTHING;
+        }
+        self.state = State::Terminated;
+        self.clocks = Clocks::default();
+        Step::told(Tell::Unreachable)
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.clocks.next()
+    }
+
+    /// Whether no response came yet: CANCEL must wait (RFC 3261 §9.1).
+    pub fn is_calling(&self) -> bool {
+        self.state == State::Calling
+    }
+
+    pub fn is_terminated(&self) -> bool {
+        self.state == State::Terminated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        t1: Duration::from_millis(500),
+        t2: Duration::from_secs(4),
+        t4: Duration::from_secs(5),
+        reliable: false,
+    };
+
+    #[test]
+    fn an_unanswered_invite_is_sent_seven_times_and_given_up_after_32_seconds() {
+        let start = Instant::now();
+        let mut invite = ClientInvite::new(start, &TIMES);
+        let mut sent = vec![];
+        let told = loop {
+            let at = invite.next_timeout().unwrap();
+            match invite.on_timeout(at) {
+                Step { resend: true, .. } => sent.push((at - start).as_millis()),
+                Step { tell: Some(tell), .. } => break (tell, (at - start).as_millis()),
+                _ => panic!("a timeout without effect"),
+            }
+        };
+        assert_eq!(sent, [500, 1500, 3500, 7500, 15500, 31500]);
+        assert_eq!(told, (Tell::Timeout, 32_000));
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn repeated_failure_response_is_acked_again_but_told_once() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        let first = invite.on_response(now, Tell::Failure, &TIMES);
+        assert!(first.ack && first.tell == Some(Tell::Failure));
+        let again = invite.on_response(now + TIMES.t1, Tell::Failure, &TIMES);
+        assert!(again.ack && again.tell.is_none());
+        assert_eq!(invite.next_timeout(), Some(now + TIMER_D));
+        invite.on_timeout(now + TIMER_D);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn every_2xx_is_told_until_timer_m() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        assert_eq!(
+            invite.on_response(now, Tell::Provisional, &TIMES).tell,
+            Some(Tell::Provisional)
+        );
+        assert_eq!(invite.next_timeout(), None);
+        assert_eq!(
+            invite.on_response(now, Tell::Success, &TIMES).tell,
+            Some(Tell::Success)
+        );
+        assert_eq!(
+            invite.on_response(now, Tell::Success, &TIMES).tell,
+            Some(Tell::Success)
+        );
+        assert_eq!(invite.on_response(now, Tell::Failure, &TIMES), Step::NOTHING);
+        assert_eq!(invite.on_timeout(now + Duration::from_secs(32)), Step::NOTHING);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn over_a_reliable_transport_nothing_is_repeated() {
+        let (now, times) = (
+            Instant::now(),
+            Times {
+                reliable: true,
+                ..TIMES
+            },
+        );
+        let mut invite = ClientInvite::new(now, &times);
+        assert_eq!(invite.next_timeout(), Some(now + times.patience()));
+        assert!(invite.on_response(now, Tell::Failure, &times).ack);
+        invite.on_timeout(now);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn an_unreachable_target_is_told_only_while_calling() {
+        let now = Instant::now();
+        assert_eq!(
+            ClientInvite::new(now, &TIMES).on_unreachable().tell,
+            Some(Tell::Unreachable)
+        );
+        let mut invite = ClientInvite::new(now, &TIMES);
+        invite.on_response(now, Tell::Provisional, &TIMES);
+        assert_eq!(invite.on_unreachable(), Step::NOTHING);
+    }
+}

@@ -1,0 +1,237 @@
+//! The hotline as its callers meet it.
+
+use trunkline::call::disposition::{LegDisposition, SessionDisposition};
+use trunkline::call::record::{EndedBy, EventKind};
+use trunkline::switch::simulator::Conduct;
+
+use crate::support::{ANSWERS, Story, seconds};
+
+#[test]
+fn caller_reaches_representative_and_both_senators_one_after_the_other() {
+    let told = Story::keying(&["94110"]).tell();
+    assert!(told.ended);
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+    assert_eq!(told.leg_dispositions(), [LegDisposition::AnsweredConversation; 3]);
+    assert_eq!(told.targets().len(), 3);
+    let heard = told.heard();
+    for words in [
+        "five-digit ZIP code",
+        "three offices",
+        "Nancy Pelosi",
+        "Padilla",
+        "Thank you for speaking up",
+    ] {
+        assert!(heard.contains(words), "{words}: {heard}");
+    }
+}
+
+#[test]
+fn keys_typed_during_the_greeting_count() {
+    let mut story = Story::keying(&[]);
+    // The keys come by RTP as soon as the flow waits for the first time, faster than any prompt is long.
+    story.keys = vec!["94110".to_owned()];
+    let told = story.tell();
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+    let first_dial = told
+        .happenings
+        .iter()
+        .position(|(_, happening)| format!("{happening:?}").contains("Dialled"));
+    assert!(first_dial.is_some());
+}
+
+#[test]
+fn busy_unreachable_and_unanswered_offices_are_told_and_passed_over() {
+    let told = Story {
+        offices: vec![Conduct::Refuses(486), Conduct::Refuses(404), Conduct::Rings],
+        ..Story::keying(&["94110"])
+    }
+    .tell();
+    use LegDisposition::{Busy, NoAnswer, NotInService};
+    assert_eq!(told.leg_dispositions(), [Busy, NotInService, NoAnswer]);
+    assert_eq!(told.disposition(), SessionDisposition::NoTargetReached);
+    let heard = told.heard();
+    for words in [
+        "That line is busy",
+        "That number isn't working",
+        "Nobody picked up",
+    ] {
+        assert!(heard.contains(words), "{words}: {heard}");
+    }
+}
+
+#[test]
+fn office_put_off_after_a_trunk_failure_is_tried_again_at_the_end() {
+    let told = Story {
+        offices: vec![Conduct::Refuses(503), ANSWERS],
+        // The first "1" dials, the second puts the office off to the end.
+        keys: vec!["94110".into(), "1".into(), "1".into()],
+        ..Story::default()
+    }
+    .tell();
+    let dispositions = told.leg_dispositions();
+    assert_eq!(dispositions.len(), 4, "{dispositions:?}");
+    assert_eq!(dispositions[0], LegDisposition::Congestion);
+    assert_eq!(dispositions[3], LegDisposition::AnsweredConversation);
+    assert_eq!(told.targets()[0], told.targets()[3]);
+}
+
+#[test]
+fn two_stars_end_an_office_and_two_pounds_end_the_call() {
+    let told = Story {
+        offices: vec![Conduct::Stays { ring: seconds(2) }],
+        keys: ["94110", "1", "**", "1", "##"].map(str::to_owned).to_vec(),
+        ..Story::default()
+    }
+    .tell();
+    assert!(told.ended);
+    assert_eq!(told.leg_dispositions(), [LegDisposition::CallerEndedTalk; 2]);
+    assert_eq!(told.disposition(), SessionDisposition::CompletedSome);
+    assert!(told.has_event(|kind| *kind == EventKind::NextRequested));
+}
+
+#[test]
+fn office_gets_the_callers_keys_with_a_single_star_in_its_place() {
+    let told = Story {
+        offices: vec![Conduct::Stays { ring: seconds(1) }],
+        keys: ["94110", "1", "42", "*7", "#", "##"].map(str::to_owned).to_vec(),
+        ..Story::default()
+    }
+    .tell();
+    let heard = told.office_heard();
+    assert!(heard.starts_with("42*7#"), "{heard}");
+}
+
+#[test]
+fn caller_who_keys_nothing_is_asked_twice_more_and_released() {
+    let told = Story::keying(&[]).tell();
+    assert_eq!(told.disposition(), SessionDisposition::NoInputExhausted);
+    assert_eq!(told.heard().matches("I didn't get five numbers").count(), 2);
+    assert!(told.heard().contains("Goodbye"));
+    assert!(told.legs().is_empty());
+}
+
+#[test]
+fn too_few_digits_are_told_and_star_starts_over() {
+    let told = Story::keying(&["941#", "12*94110"]).tell();
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+    assert!(told.has_event(|kind| matches!(kind, EventKind::InvalidInput { attempt: 1 })));
+    assert!(told.has_event(|kind| matches!(kind, EventKind::Chosen { choice } if choice == "start_over")));
+    assert!(
+        told.heard().contains("If that's wrong, press star"),
+        "a retried ZIP code is read back"
+    );
+}
+
+#[test]
+fn pound_as_first_key_gives_help() {
+    let told = Story::keying(&["#", "94110"]).tell();
+    assert!(
+        told.heard()
+            .contains("We use your ZIP code only to find your lawmakers")
+    );
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn caller_who_hangs_up_at_any_second_leaves_no_office_ringing() {
+    // The call is over when the engine holds none and no phone has a line left.
+    for second in 1..80 {
+        let told = Story {
+            hangs_up_after: Some(seconds(second)),
+            ..Story::keying(&["94110", "1"])
+        }
+        .tell();
+        assert!(told.ended, "second {second}");
+        assert_eq!(told.closed().ended_by, EndedBy::Caller, "second {second}");
+        for leg in told.legs() {
+            assert!(
+                matches!(
+                    leg.disposition,
+                    LegDisposition::CallerEndedRinging
+                        | LegDisposition::AnsweredShort
+                        | LegDisposition::AnsweredConversation
+                ),
+                "second {second}: {:?}",
+                leg.disposition
+            );
+        }
+    }
+}
+
+#[test]
+fn call_abandoned_early_is_named_for_where_it_was() {
+    let told = Story {
+        hangs_up_after: Some(seconds(3)),
+        ..Story::keying(&[])
+    }
+    .tell();
+    assert_eq!(told.disposition(), SessionDisposition::AbandonedGreeting);
+    let told = Story {
+        hangs_up_after: Some(seconds(18)),
+        ..Story::keying(&[])
+    }
+    .tell();
+    assert_eq!(told.disposition(), SessionDisposition::AbandonedZip);
+}
+
+#[test]
+fn spanish_is_spoken_after_its_key() {
+    let mut story = Story::keying(&["2", "94110"]);
+    story.config = story.config.replace("[\"en\"]", "[\"en\", \"es\"]");
+    let told = story.tell();
+    assert!(
+        told.heard().contains("Nancy Pelosi") && told.heard().contains("código postal"),
+        "{}",
+        told.heard()
+    );
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn zip_that_starts_with_a_language_key_is_a_zip() {
+    let mut story = Story::keying(&["20001"]);
+    story.config = story.config.replace("[\"en\"]", "[\"en\", \"es\"]");
+    let told = story.tell();
+    assert!(told.heard().contains("delegate"), "{}", told.heard());
+}
+
+#[test]
+fn talk_ends_at_its_limit_with_a_warning_before() {
+    let told = Story {
+        offices: vec![Conduct::Stays { ring: seconds(1) }],
+        hangs_up_after: Some(seconds(2200)),
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
+    assert_eq!(told.leg_dispositions()[0], LegDisposition::LimitReached);
+    assert!(told.heard().contains("One minute left"));
+}
+
+#[test]
+fn early_media_is_passed_on_before_the_answer() {
+    let told = Story {
+        offices: vec![Conduct::EarlyMedia {
+            ring: seconds(8),
+            talk: seconds(40),
+        }],
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
+    assert!(told.has_event(|kind| *kind == EventKind::EarlyMedia));
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn office_that_the_network_swallows_is_a_trunk_fault() {
+    let told = Story {
+        offices: vec![Conduct::Vanishes, ANSWERS],
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
+    let first = told.leg_dispositions()[0];
+    assert!(
+        matches!(first, LegDisposition::TrunkError | LegDisposition::NoAnswer),
+        "{first:?}"
+    );
+    assert_eq!(told.disposition(), SessionDisposition::CompletedSome);
+}

@@ -1,0 +1,14 @@
+//! Whole calls through the engine, with real SIP messages and RTP packets, under a simulated clock and network.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at what it cannot read"
+)]
+
+mod hotline;
+mod office_hours;
+mod routes;
+mod support;
+mod unkind_networks;
+mod zip_cases;
