@@ -1,9 +1,12 @@
 //! Signalling: SIPp calls, SIPp answers, our server between them.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use super::installed;
 use super::place::Place;
 use super::server::{IMPATIENT, Server};
-use super::sipp::{Scenario, Sipp, pair};
+use super::sipp::{Scenario, pair};
 
 const NUMBER: &str = "2025550101";
 
@@ -124,12 +127,14 @@ fn lost_datagrams_lose_no_call() {
     }
     let place = Place::new();
     let mut server = Server::start(&place);
+    // The 100 may be among the lost; what repeats the INVITE is answered with the latest response.
+    let any = [("response=\"100\"", "response=\"100\" optional=\"true\"")];
     pair(
         &place,
         Scenario {
             calls: 20,
             lost: 10,
-            ..caller(&place, "caller", &[])
+            ..caller(&place, "caller", &any)
         },
         Scenario {
             calls: 20,
@@ -142,15 +147,23 @@ fn lost_datagrams_lose_no_call() {
 
 #[test]
 fn stranger_hears_nothing() {
-    if !installed("sipp") {
-        return;
-    }
     let place = Place::new();
     let mut server = Server::start(&place);
-    let stranger = Scenario {
-        local: place.stranger(),
-        ..caller(&place, "stranger", &[])
-    };
-    Sipp::start(&place, &stranger).finish().unwrap();
+    let stranger = UdpSocket::bind(place.stranger()).unwrap();
+    stranger.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let (local, remote) = (place.stranger(), place.server());
+    for method in ["INVITE", "OPTIONS", "REGISTER", "BYE", "SUBSCRIBE"] {
+        let request = format!(
+            "{method} sip:{NUMBER}@{remote} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method};rport\r\n\
+             From: <sip:scanner@{local}>;tag=1\r\nTo: <sip:{NUMBER}@{remote}>\r\nCall-ID: {method}\r\n\
+             CSeq: 1 {method}\r\nContact: <sip:scanner@{local}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        stranger.send_to(request.as_bytes(), remote).unwrap();
+    }
+    stranger
+        .send_to(b"\0\xff not SIP at all\r\n\r\n", remote)
+        .unwrap();
+    let answer = stranger.recv_from(&mut [0; 2048]);
+    assert!(answer.is_err(), "the server answered a stranger");
     server.lives();
 }

@@ -126,7 +126,7 @@ impl Caller {
         loop {
             let heard = self.voice.heard().await.samples;
             let part = heard.get(self.listened..).unwrap_or_default().to_vec();
-            let (looked_for, listened) = (known.to_vec(), self.listened as i64);
+            let (looked_for, listened, part_length) = (known.to_vec(), self.listened as i64, part.len());
             let found = tokio::task::spawn_blocking(move || find(&part, &looked_for))
                 .await
                 .ok()
@@ -144,6 +144,9 @@ impl Caller {
             if Instant::now() >= until || self.over.is_some() {
                 return None;
             }
+            // It is not in here, so it begins later.
+            let begun = (self.listened + part_length).saturating_sub(known.len());
+            self.listened = self.listened.max(begun);
             self.attend(Instant::now() + ATTENTION).await;
             if self.over.is_some() {
                 sleep(ATTENTION).await;

@@ -119,12 +119,13 @@ impl Office {
             _ => self.laws.clone(),
         };
         let sdp = write_description(voice.address(), &laws, Some(super::peer::EVENT_TYPE));
-        if let Some(offer) = offer {
+        let description = offer.map(|offer| {
             let law = laws.first().copied().unwrap_or(offer.law);
-            voice.connect(super::peer::Description { law, ..offer }).await;
-        }
+            super::peer::Description { law, ..offer }
+        });
         if let Conduct::Announces { speech, .. } = &self.conduct {
             call.progress(sdp.clone()).await;
+            connect(&voice, description.clone()).await;
             voice.say(Arc::clone(speech), true).await;
         } else if !answer_after.is_some_and(|ring| ring.is_zero()) {
             call.ring().await;
@@ -149,6 +150,7 @@ impl Office {
         timeline.tell(&self.name, "picks up and speaks");
         let _ = sightings.send(Sighting::Answered { number }).await;
         call.answer(sdp).await;
+        connect(&voice, description).await;
         self.talk(call, voice, sightings, timeline).await;
     }
 
@@ -207,5 +209,12 @@ impl Office {
             }
         };
         let _ = sightings.send(sighting).await;
+    }
+}
+
+/// Sends sound from now on; before the answer only early media is sent.
+async fn connect(voice: &Voice, description: Option<super::peer::Description>) {
+    if let Some(description) = description {
+        voice.connect(description).await;
     }
 }

@@ -88,11 +88,7 @@ impl Story<'_> {
         self.hears(caller, "connecting", "\"Connecting you\"").await;
         let answered = loop {
             match self.trunk.sighting(PATIENCE).await {
-                Some(Sighting::Rung { number, invitation }) => {
-                    self.timeline
-                        .tell("trunk", &format!("carries a call to {}", invitation.number));
-                    rung.push(number);
-                }
+                Some(Sighting::Rung { number, .. }) => rung.push(number),
                 Some(Sighting::Answered { number }) => break number == PEOPLE[0].number,
                 Some(_) => {}
                 None => break false,
