@@ -12,11 +12,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::call::StoreArgs;
 use crate::call::record::UtcMicros;
-use crate::config::Config;
 use crate::directory::import::{Import, Imported, InputFile};
 use crate::directory::{Counts, Dataset, Directory, Source, SourceKind, changes};
-use crate::store::{DirectoryStore, SqliteStore, StoreUrl};
+use crate::store::{DirectoryStore, SqliteStore};
 
 /// A file larger than this is not a file of the directory.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
@@ -26,6 +26,8 @@ const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 pub struct Args {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -38,17 +40,6 @@ enum Action {
     Status(StatusArgs),
     /// Write the compact table that is built into the program, from a directory of published files
     Bundle(BundleArgs),
-}
-
-/// Which directory is meant.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct Place {
-    /// The configuration file, whose [store] keeps the imported directory
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The store itself, as sqlite:PATH
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
-    store: Option<StoreUrl>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,8 +58,6 @@ struct ImportArgs {
     /// Take files that hold far fewer records than are loaded
     #[arg(long)]
     allow_fewer: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,8 +65,6 @@ struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Debug, clap::Args)]
@@ -97,47 +84,39 @@ struct BundleArgs {
 /// When a file cannot be read or written, or has problems.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Import(args) => import(&args),
-        Action::Diff(args) => diff(&args),
-        Action::Status(args) => status(&args),
-        Action::Bundle(args) => bundle(&args),
+        Action::Import(import_args) => import(&import_args, &args.store),
+        Action::Diff(diff_args) => diff(&diff_args, &args.store),
+        Action::Status(status_args) => status(&status_args, &args.store),
+        Action::Bundle(bundle_args) => bundle(&bundle_args),
     }
 }
 
-impl Place {
-    /// The store that keeps the directory; none if neither flag was given.
-    fn url(&self) -> anyhow::Result<Option<StoreUrl>> {
-        match (&self.store, &self.config) {
-            (Some(url), _) => Ok(Some(url.clone())),
-            (None, Some(path)) => Ok(Some(Config::load(path)?.store.url)),
-            (None, None) => Ok(None),
-        }
+/// The directory that a command without a store of its own looks at: the imported one where any is named, else the
+/// built-in one.
+pub(super) fn named_or_built_in(store: &StoreArgs) -> anyhow::Result<Arc<Directory>> {
+    let named = store.data.is_some() || store.store.is_some() || store.config.is_some();
+    match named {
+        true => Ok(Arc::new(Directory::from_dataset(loaded(store)?.dataset))),
+        false => Ok(Directory::bundled()?),
     }
+}
 
-    /// The imported directory with its edition, or the built-in one.
-    fn loaded(&self) -> anyhow::Result<Loaded> {
-        let stored = match self.url()? {
-            Some(url) if url.path().exists() => SqliteStore::open_existing(&url)?.directory()?,
-            _ => None,
-        };
-        match stored {
-            Some(stored) => Ok(Loaded {
-                dataset: stored.dataset,
-                edition: stored.edition,
-            }),
-            None => Ok(Loaded {
-                dataset: Dataset::bundled()?,
-                edition: 0,
-            }),
-        }
-    }
-
-    /// The snapshot of [`Self::loaded`].
-    pub(super) fn directory(&self) -> anyhow::Result<Arc<Directory>> {
-        match self.url()? {
-            None => Ok(Directory::bundled()?),
-            Some(_) => Ok(Arc::new(Directory::from_dataset(self.loaded()?.dataset))),
-        }
+/// The imported directory with its edition; the built-in one before the first import.
+fn loaded(store: &StoreArgs) -> anyhow::Result<Loaded> {
+    let url = store.config()?.url;
+    let stored = match url.path().exists() {
+        true => SqliteStore::open_existing(&url)?.directory()?,
+        false => None,
+    };
+    match stored {
+        Some(stored) => Ok(Loaded {
+            dataset: stored.dataset,
+            edition: stored.edition,
+        }),
+        None => Ok(Loaded {
+            dataset: Dataset::bundled()?,
+            edition: 0,
+        }),
     }
 }
 
@@ -147,11 +126,8 @@ struct Loaded {
     edition: i64,
 }
 
-fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let url = args
-        .place
-        .url()?
-        .context("name where the directory is kept: --config FILE or --store sqlite:PATH")?;
+fn import(args: &ImportArgs, store: &StoreArgs) -> anyhow::Result<ExitCode> {
+    let url = store.config()?.url;
     let store = SqliteStore::open(&url)?;
     let (before, edition) = match store.directory()? {
         Some(stored) => (stored.dataset, stored.edition),
@@ -174,8 +150,8 @@ fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn diff(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let before = args.place.loaded()?.dataset;
+fn diff(args: &ImportArgs, store: &StoreArgs) -> anyhow::Result<ExitCode> {
+    let before = loaded(store)?.dataset;
     let imported = read_and_import(args, &before)?;
     let changes = changes(&before, &imported.dataset);
     let mut out = std::io::stdout().lock();
@@ -228,8 +204,8 @@ struct Status<'a> {
     sources: &'a [Source],
 }
 
-fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let Loaded { dataset, edition } = args.place.loaded()?;
+fn status(args: &StatusArgs, store: &StoreArgs) -> anyhow::Result<ExitCode> {
+    let Loaded { dataset, edition } = loaded(store)?;
     let directory = Directory::from_dataset(dataset);
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let past = directory

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::directory::Place;
+use super::call::StoreArgs;
+use super::directory::named_or_built_in;
 use crate::directory::{
     Confidence, Directory, DistrictShare, HoursBasis, Located, Office, OpenState, Rule, Target, ZipKind,
     facts,
@@ -26,13 +27,13 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    store: StoreArgs,
 }
 
 /// # Errors
 /// When the directory cannot be read or standard output not be written.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let directory = args.place.directory()?;
+    let directory = named_or_built_in(&args.store)?;
     let at = args.at.unwrap_or_else(Timestamp::now);
     let answer = match args.json {
         true => json(&directory, args.zip, at)?,
@@ -90,7 +91,7 @@ fn json(directory: &Directory, zip: Zip, at: Timestamp) -> anyhow::Result<String
         districts: located.districts,
         targets: targets
             .into_iter()
-            .map(|target| target_answer(directory, target, at))
+            .map(|target| target_answer(directory, target, zip, at))
             .collect(),
         rule: located.rule,
         confidence: located.confidence,
@@ -98,7 +99,7 @@ fn json(directory: &Directory, zip: Zip, at: Timestamp) -> anyhow::Result<String
     Ok(serde_json::to_string(&answer)? + "\n")
 }
 
-fn target_answer<'a>(directory: &Directory, target: &'a Target, at: Timestamp) -> TargetAnswer<'a> {
+fn target_answer<'a>(directory: &Directory, target: &'a Target, zip: Zip, at: Timestamp) -> TargetAnswer<'a> {
     TargetAnswer {
         id: target.id.as_str(),
         name: &target.name,
@@ -107,9 +108,7 @@ fn target_answer<'a>(directory: &Directory, target: &'a Target, at: Timestamp) -
         state: target.state,
         district: target.district,
         party: &target.party,
-        offices: target
-            .offices
-            .iter()
+        offices: nearest_first(directory, target, zip)
             .map(|office| office_answer(directory, office, at))
             .collect(),
     }
@@ -135,6 +134,19 @@ fn office_answer<'a>(directory: &Directory, office: &'a Office, at: Timestamp) -
     }
 }
 
+/// Washington, then the offices at home, the nearest to the ZIP code first.
+fn nearest_first<'a>(
+    directory: &Directory,
+    target: &'a Target,
+    zip: Zip,
+) -> impl Iterator<Item = &'a Office> {
+    let at_home = directory
+        .nearest_offices(target, zip)
+        .into_iter()
+        .map(|near| near.office);
+    target.capitol_office().into_iter().chain(at_home)
+}
+
 fn change(state: OpenState) -> Option<Timestamp> {
     match state {
         OpenState::Open { until } => Some(until),
@@ -154,12 +166,7 @@ fn text(directory: &Directory, zip: Zip, at: Timestamp) -> String {
     for target in targets {
         lines.push(String::new());
         lines.push(target_line(target));
-        lines.extend(
-            target
-                .offices
-                .iter()
-                .map(|office| office_line(directory, office, at)),
-        );
+        lines.extend(nearest_first(directory, target, zip).map(|office| office_line(directory, office, at)));
     }
     if let Some(note) = note(&located) {
         lines.extend([String::new(), note.to_owned()]);

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::call::number::Pattern;
 use crate::call::record::{EventKind, RecordChange};
 use crate::campaign::Campaign;
 use crate::config::Config;
@@ -103,15 +104,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .collect::<VecDeque<_>>(),
     );
     let ended = simulator.run(LIMIT);
-    for (since, happening) in &simulator.happenings {
-        let told = if args.json {
-            as_json(*since, happening)
-        } else {
-            as_text(*since, happening)
-        };
-        if let Some(told) = told {
-            println!("{told}");
-        }
+    for line in lines(&simulator.happenings, args.json) {
+        println!("{line}");
     }
     if !simulator
         .happenings
@@ -166,12 +160,43 @@ fn settings(args: &Args, trunk: &TrunkName) -> anyhow::Result<Settings> {
 
 /// A configuration in which the built-in hotline answers one number.
 fn built_in(number: &str) -> anyhow::Result<Config> {
+    let pattern: Pattern = number.parse().context("--number")?;
     let campaign = Campaign::congress(Vec::new()).id;
     let text = format!(
-        "[[number]]\npattern = {number:?}\ncampaign = {:?}\n",
+        "[[number]]\npattern = \"{pattern}\"\ncampaign = {:?}\n",
         CampaignId::as_str(&campaign)
     );
     Ok(Config::parse(&text, "the built-in configuration".as_ref())?)
+}
+
+/// What happened, by the time at which it did: events reach the record in batches.
+fn lines(happenings: &[(Duration, Happening)], json: bool) -> Vec<String> {
+    let opened = happenings.iter().find_map(|(since, happening)| match happening {
+        Happening::Record(RecordChange::CallOpened(opened)) => Some((*since, opened.at)),
+        _ => None,
+    });
+    let mut lines: Vec<(Duration, String)> = Vec::new();
+    for (since, happening) in happenings {
+        match (happening, opened) {
+            _ if json => lines.push((*since, as_json(*since, happening))),
+            (Happening::Record(RecordChange::Events { events, .. }), Some((opened_since, opened_at))) => {
+                for event in events {
+                    let micros = u64::try_from(event.at.since(opened_at)).unwrap_or(0);
+                    let at = opened_since + Duration::from_micros(micros);
+                    lines.extend(event_as_text(&event.kind).map(|text| (at, text)));
+                }
+            }
+            _ => lines.extend(as_text(happening).map(|text| (*since, text))),
+        }
+    }
+    if json {
+        return lines.into_iter().map(|(_, line)| line).collect();
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    lines
+        .into_iter()
+        .map(|(at, text)| format!("{}  {text}", clock(at)))
+        .collect()
 }
 
 fn clock(since: Duration) -> String {
@@ -184,48 +209,32 @@ fn clock(since: Duration) -> String {
     )
 }
 
-fn as_text(since: Duration, happening: &Happening) -> Option<String> {
-    let line = |who: &str, what: String| Some(format!("{}  {who:<9} {what}", clock(since)));
+fn as_text(happening: &Happening) -> Option<String> {
     match happening {
         Happening::Said { language, pieces } => {
             let words = Catalogues.of(*language).text(pieces);
-            (!words.is_empty()).then(|| format!("{}  hears     “{words}”", clock(since)))
+            (!words.is_empty()).then(|| format!("hears     “{words}”"))
         }
-        Happening::Keys(keys) => line("keys", keys.clone()),
-        Happening::OfficeHeard { digit } => line("office", format!("hears the key {digit}")),
-        Happening::CallerHeardEnd => line("call", "the caller hears the end of the call".to_owned()),
-        Happening::Record(change) => record_as_text(since, change),
-    }
-}
-
-fn record_as_text(since: Duration, change: &RecordChange) -> Option<String> {
-    let at = clock(since);
-    match change {
-        RecordChange::CallOpened(opened) => {
+        Happening::Keys(keys) => Some(format!("keys      {keys}")),
+        Happening::OfficeHeard { digit } => Some(format!("office    hears the key {digit}")),
+        Happening::CallerHeardEnd => Some("call      the caller hears the end of the call".to_owned()),
+        Happening::Record(RecordChange::CallOpened(opened)) => {
             let flow = opened.route.flow.as_deref().unwrap_or("?");
             let number = opened.route.number.as_deref().unwrap_or("?");
-            Some(format!("{at}  call      {number} is answered by the flow {flow}"))
+            Some(format!("call      {number} is answered by the flow {flow}"))
         }
-        RecordChange::LegClosed(closed) => {
+        Happening::Record(RecordChange::LegClosed(closed)) if closed.leg.0 > 0 => {
             let words = closed.disposition.words();
             Some(format!(
-                "{at}  leg {}     {} ({words})",
+                "leg {:<5} {} ({words})",
                 closed.leg.0, closed.disposition
             ))
         }
-        RecordChange::CallClosed(closed) => {
+        Happening::Record(RecordChange::CallClosed(closed)) => {
             let words = closed.disposition.words();
-            Some(format!("{at}  outcome   {} ({words})", closed.disposition))
+            Some(format!("outcome   {} ({words})", closed.disposition))
         }
-        RecordChange::Events { events, .. } => {
-            let lines: Vec<String> = events
-                .iter()
-                .filter_map(|event| event_as_text(&event.kind))
-                .map(|text| format!("{at}  {text}"))
-                .collect();
-            (!lines.is_empty()).then(|| lines.join("\n"))
-        }
-        RecordChange::CallDetails { .. } | RecordChange::LegOpened(_) => None,
+        Happening::Record(_) => None,
     }
 }
 
@@ -270,7 +279,7 @@ fn event_as_text(kind: &EventKind) -> Option<String> {
     })
 }
 
-fn as_json(since: Duration, happening: &Happening) -> Option<String> {
+fn as_json(since: Duration, happening: &Happening) -> String {
     let seconds = since.as_secs_f64();
     let value: Value = match happening {
         Happening::Said { language, pieces } => {
@@ -281,5 +290,5 @@ fn as_json(since: Duration, happening: &Happening) -> Option<String> {
         Happening::CallerHeardEnd => json!({ "seconds": seconds, "caller_hears": "end" }),
         Happening::Record(change) => json!({ "seconds": seconds, "record": change }),
     };
-    Some(value.to_string())
+    value.to_string()
 }

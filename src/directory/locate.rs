@@ -6,8 +6,8 @@ use std::str::FromStr;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::ZipEntry;
 use super::states::Standing;
+use super::zip_index::ZipEntry;
 use super::{Directory, DistrictShare, facts};
 use crate::units::{State, Zip};
 
@@ -148,7 +148,7 @@ impl Located {
 impl Directory {
     /// Finds the states and districts of a ZIP code. It never fails: what cannot be placed is [`ZipKind::Unknown`].
     pub fn locate(&self, zip: Zip) -> Located {
-        let entry = self.zip_entry(zip);
+        let entry = self.zips.entry(zip);
         if is_military(zip) || entry.is_some_and(|entry| entry.kind == ZipKind::Military) {
             return Located {
                 confidence: Confidence::High,
@@ -162,8 +162,8 @@ impl Directory {
     }
 
     fn locate_entry(&self, entry: &ZipEntry) -> Located {
-        let timezone = self.zone(entry.zone).cloned();
-        let parts = self.shares_of(entry);
+        let timezone = self.zips.zone(entry.zone).cloned();
+        let parts = self.zips.shares_of(entry);
         if parts.is_empty() || entry.kind == ZipKind::FreelyAssociated {
             let confidence = if self.has_one_seat(entry.state) {
                 Confidence::High
@@ -212,7 +212,7 @@ impl Directory {
                 ..located
             };
         }
-        match self.state_of_prefix(zip) {
+        match self.zips.state_of_prefix(zip) {
             Some(state) => self.whole_state(zip, ZipKind::in_state(state, false), state, Rule::Prefix),
             None => nowhere(zip, ZipKind::Unknown, Rule::Unknown),
         }
@@ -226,7 +226,7 @@ impl Directory {
             share: 1.0,
             vacant: self.representative(state, 0).is_none(),
         });
-        let timezone = self.state_zone(state).cloned();
+        let timezone = self.zips.state_zone(state).cloned();
         Located {
             states: vec![state],
             districts: seat.into_iter().collect(),

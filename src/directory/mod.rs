@@ -22,6 +22,7 @@ mod snapshot;
 mod states;
 mod target;
 mod version;
+mod zip_index;
 
 pub use bundle::{BundleError, BundleFile};
 pub use dataset::{Dataset, HolidayRow, OfficeRow, ShareRow, Source, SourceKind, TargetRow, ZipRow};

@@ -19,13 +19,14 @@ impl Directory {
     /// The middle of a ZIP code; for one without residents that of the next one by number with the same first three
     /// digits, which is mostly the same town.
     pub fn point(&self, zip: Zip) -> Option<Point> {
-        let own = self.zip_entry(zip);
+        let own = self.zips.entry(zip);
         if let Some(point) = own.and_then(|entry| entry.point) {
             return Some(point);
         }
         let number = |zip: Zip| zip.as_str().parse::<i32>().unwrap_or_default();
         let neighbours = self
-            .zips_of_prefix(zip)
+            .zips
+            .entries_of_prefix(zip)
             .iter()
             .filter(|entry| entry.point.is_some() && own.is_none_or(|own| own.state == entry.state));
         neighbours
@@ -37,7 +38,7 @@ impl Directory {
     /// ones in the caller's state before the others.
     pub fn nearest_offices<'a>(&self, target: &'a Target, zip: Zip) -> Vec<OfficeDistance<'a>> {
         let place = self.point(zip);
-        let state = self.zip_entry(zip).map(|entry| entry.state);
+        let state = self.zips.entry(zip).map(|entry| entry.state);
         let mut offices: Vec<_> = target
             .district_offices()
             .map(|office| OfficeDistance {

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::import::hours_text;
+use super::zip_index::ZipIndex;
 use super::*;
-use crate::units::{State, TargetId, Zip};
+use crate::units::{State, TargetId};
 
 /// The directory: targets with offices, ZIP codes with districts, closed days.
 #[derive(Debug)]
@@ -20,29 +21,11 @@ pub struct Directory {
     seats: HashMap<District, u32>,
     /// The senior senator first.
     senators: HashMap<State, Vec<u32>>,
-    /// Ascending.
-    zips: Vec<ZipEntry>,
-    shares: Vec<ShareRow>,
-    zones: Vec<TimeZone>,
-    state_zones: HashMap<State, u16>,
-    /// First three digits to the state of nearly all ZIP codes that begin so.
-    prefixes: HashMap<u16, State>,
+    pub(super) zips: ZipIndex,
     one_seat: BTreeSet<State>,
     vacant: Vec<District>,
     closures: Closures,
     sources: Vec<Source>,
-}
-
-/// A ZIP code, its place and its rows in the table of shares.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ZipEntry {
-    pub zip: Zip,
-    pub kind: ZipKind,
-    pub state: State,
-    pub zone: Option<u16>,
-    pub point: Option<Point>,
-    first_share: u32,
-    share_count: u32,
 }
 
 /// What a directory holds, for `directory status`.
@@ -59,9 +42,6 @@ pub struct Counts {
     pub zips: usize,
     pub shares: usize,
 }
-
-/// A prefix stands for a state when at least this part of its known ZIP codes lies there.
-const PREFIX_MAJORITY: f64 = 0.9;
 
 impl Directory {
     /// The directory built into the program, parsed at the first call.
@@ -81,16 +61,11 @@ impl Directory {
             targets,
             offices,
             zips,
-            mut shares,
+            shares,
             holidays,
             sources,
         } = dataset;
-        shares.sort_by_key(|row| row.zip); // stable: the shares of one ZIP code keep their order
-        let mut zones = Zones::default();
-        let zips = zip_entries(zips, &shares, &mut zones);
         let mut directory = Self {
-            state_zones: state_zones(&zips),
-            prefixes: prefixes(&zips),
             targets: Vec::with_capacity(targets.len()),
             by_id: HashMap::new(),
             seats: HashMap::new(),
@@ -98,9 +73,7 @@ impl Directory {
             one_seat: BTreeSet::new(),
             vacant: Vec::new(),
             closures: Closures::default(),
-            zips,
-            shares,
-            zones: zones.zones,
+            zips: ZipIndex::new(zips, shares),
             sources,
         };
         for row in holidays {
@@ -173,7 +146,7 @@ impl Directory {
             name,
             city: row.city,
             state: row.state,
-            point: row.point.or_else(|| self.zip_entry(row.zip?)?.point),
+            point: row.point.or_else(|| self.zips.entry(row.zip?)?.point),
             zip: row.zip,
             phone: row.phone,
             timezone,
@@ -188,27 +161,28 @@ impl Directory {
     fn office_zone(&self, row: &OfficeRow) -> Option<&TimeZone> {
         let own = row
             .zip
-            .and_then(|zip| self.zip_entry(zip))
+            .and_then(|zip| self.zips.entry(zip))
             .filter(|entry| entry.state == row.state);
-        if let Some(zone) = own.and_then(|entry| self.zone(entry.zone)) {
+        if let Some(zone) = own.and_then(|entry| self.zips.zone(entry.zone)) {
             return Some(zone);
         }
         let near = row.point.and_then(|point| {
             let in_state = self
                 .zips
+                .entries()
                 .iter()
                 .filter(|entry| entry.state == row.state && entry.zone.is_some());
             let placed = in_state.filter_map(|entry| Some((entry.point?.kilometres_to(point), entry.zone)));
             placed
                 .min_by(|a, b| a.0.total_cmp(&b.0))
-                .and_then(|(_, zone)| self.zone(zone))
+                .and_then(|(_, zone)| self.zips.zone(zone))
         });
-        near.or_else(|| self.state_zone(row.state))
+        near.or_else(|| self.zips.state_zone(row.state))
     }
 
     /// Seats are those that the table of shares or a member names, and one per territory.
     fn settle_seats(&mut self) {
-        let mut seats: BTreeSet<District> = self.shares.iter().map(|row| row.district).collect();
+        let mut seats: BTreeSet<District> = self.zips.shares().iter().map(|row| row.district).collect();
         seats.extend(self.seats.keys());
         for state in states::STATES {
             if matches!(state.standing, Standing::Capital | Standing::Territory)
@@ -340,42 +314,9 @@ impl Directory {
             offices_without_phone: offices().filter(|office| office.phone.is_none()).count(),
             offices_with_stated_hours: of_basis(HoursBasis::Stated),
             offices_with_unclear_hours: of_basis(HoursBasis::Unclear),
-            zips: self.zips.len(),
-            shares: self.shares.len(),
+            zips: self.zips.entries().len(),
+            shares: self.zips.shares().len(),
         }
-    }
-
-    pub(super) fn zip_entry(&self, zip: Zip) -> Option<&ZipEntry> {
-        self.zips
-            .binary_search_by_key(&zip, |entry| entry.zip)
-            .ok()
-            .map(|at| &self.zips[at])
-    }
-
-    /// The known ZIP codes with the same first three digits.
-    pub(super) fn zips_of_prefix(&self, zip: Zip) -> &[ZipEntry] {
-        let first = self
-            .zips
-            .partition_point(|entry| entry.zip.prefix() < zip.prefix());
-        let length = self.zips[first..].partition_point(|entry| entry.zip.prefix() == zip.prefix());
-        &self.zips[first..first + length]
-    }
-
-    pub(super) fn shares_of(&self, entry: &ZipEntry) -> &[ShareRow] {
-        let first = entry.first_share as usize;
-        &self.shares[first..first + entry.share_count as usize]
-    }
-
-    pub(super) fn zone(&self, at: Option<u16>) -> Option<&TimeZone> {
-        at.and_then(|at| self.zones.get(usize::from(at)))
-    }
-
-    pub(super) fn state_zone(&self, state: State) -> Option<&TimeZone> {
-        self.zone(self.state_zones.get(&state).copied())
-    }
-
-    pub(super) fn state_of_prefix(&self, zip: Zip) -> Option<State> {
-        self.prefixes.get(&prefix_number(zip)).copied()
     }
 }
 
@@ -394,107 +335,4 @@ fn target(row: TargetRow, offices: Vec<Office>) -> Target {
         expected_end: row.expected_end,
         offices,
     }
-}
-
-/// Zones by name, each looked up once.
-#[derive(Default)]
-struct Zones {
-    zones: Vec<TimeZone>,
-    numbers: HashMap<Arc<str>, Option<u16>>,
-}
-
-impl Zones {
-    fn number(&mut self, name: &Arc<str>) -> Option<u16> {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = TimeZone::get(name).ok().and_then(|zone| {
-            self.zones.push(zone);
-            u16::try_from(self.zones.len() - 1).ok()
-        });
-        self.numbers.insert(name.clone(), number);
-        number
-    }
-}
-
-/// Joins ZIP codes and shares, both ascending; a ZIP code that has only shares gets its state from the largest.
-fn zip_entries(mut rows: Vec<ZipRow>, shares: &[ShareRow], zones: &mut Zones) -> Vec<ZipEntry> {
-    rows.sort_by_key(|row| row.zip);
-    rows.dedup_by_key(|row| row.zip);
-    let mut rows = rows.into_iter().peekable();
-    let mut entries = Vec::with_capacity(rows.len());
-    let mut entry = |row: ZipRow, shares: std::ops::Range<usize>| ZipEntry {
-        zip: row.zip,
-        kind: row.kind,
-        state: row.state,
-        zone: row.timezone.as_ref().and_then(|name| zones.number(name)),
-        point: row.point,
-        first_share: shares.start as u32,
-        share_count: shares.len() as u32,
-    };
-    let mut first = 0;
-    for group in shares.chunk_by(|a, b| a.zip == b.zip) {
-        let (zip, state) = (group[0].zip, group[0].district.state);
-        while let Some(row) = rows.next_if(|row| row.zip < zip) {
-            entries.push(entry(row, 0..0));
-        }
-        let row = rows.next_if(|row| row.zip == zip);
-        let kind = ZipKind::in_state(state, true);
-        let row = row.unwrap_or(ZipRow {
-            zip,
-            kind,
-            state,
-            timezone: None,
-            point: None,
-        });
-        entries.push(entry(row, first..first + group.len()));
-        first += group.len();
-    }
-    entries.extend(rows.map(|row| entry(row, 0..0)));
-    entries
-}
-
-/// The most common zone of each state.
-fn state_zones(zips: &[ZipEntry]) -> HashMap<State, u16> {
-    let zoned = zips.iter().filter_map(|entry| Some((entry.state, entry.zone?)));
-    most_common(zoned)
-        .into_iter()
-        .map(|(state, (zone, _))| (state, zone))
-        .collect()
-}
-
-fn prefixes(zips: &[ZipEntry]) -> HashMap<u16, State> {
-    let placed = zips.iter().filter(|entry| entry.kind != ZipKind::Military);
-    let common = most_common(placed.map(|entry| (prefix_number(entry.zip), entry.state)));
-    let sure = common
-        .into_iter()
-        .filter(|(_, (_, part))| *part >= PREFIX_MAJORITY);
-    sure.map(|(prefix, (state, _))| (prefix, state)).collect()
-}
-
-/// For each key its most common value, and the part of the key's occurrences that have it.
-fn most_common<K, V>(pairs: impl Iterator<Item = (K, V)>) -> HashMap<K, (V, f64)>
-where
-    K: Copy + Eq + std::hash::Hash,
-    V: Copy + Ord + std::hash::Hash,
-{
-    let mut counts: HashMap<K, HashMap<V, usize>> = HashMap::new();
-    for (key, value) in pairs {
-        *counts.entry(key).or_default().entry(value).or_default() += 1;
-    }
-    let winner = |counts: HashMap<V, usize>| {
-        let total: usize = counts.values().sum();
-        let most = counts
-            .into_iter()
-            .max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-        most.map(|(value, count)| (value, count as f64 / total as f64))
-    };
-    counts
-        .into_iter()
-        .filter_map(|(key, counts)| Some((key, winner(counts)?)))
-        .collect()
-}
-
-fn prefix_number(zip: Zip) -> u16 {
-    zip.prefix().parse().unwrap_or_default()
 }

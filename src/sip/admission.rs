@@ -61,7 +61,7 @@ impl Endpoint {
         if self.wire.is_merged(request) {
             return self.refuse(request, path, 482, b"");
         }
-        if self.wire.draining || self.sessions.len() >= self.wire.config.max_sessions {
+        if self.wire.draining || self.active >= self.wire.config.max_sessions {
             return self.refuse_for_now(request, path);
         }
         if let Some((status, lines)) = self.objection(request, uri) {
@@ -98,6 +98,7 @@ impl Endpoint {
         );
         session.arm(&mut self.wire);
         self.sessions.insert(session);
+        self.active += 1;
         self.wire.tell(Event::Incoming {
             session: id,
             peer,
@@ -113,7 +114,7 @@ impl Endpoint {
         if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
             return Some((416, String::new()));
         }
-        if request.from.tag().is_none() || request.header(Name::Contact).is_none() {
+        if request.header(Name::Contact).is_none() {
             return Some((400, String::new()));
         }
         if request.seconds(Name::MaxForwards) == Some(0) {

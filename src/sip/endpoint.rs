@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Message, Method, ParseError, Writer};
+use crate::message::{Message, Method, ParseError, Writer, refusal};
 use crate::peer::{Peer, PeerId, Transport};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
@@ -37,6 +37,7 @@ pub struct EndpointConfig {
     pub session_expires: u32,
     /// Smallest Session-Expires accepted, in seconds.
     pub min_session_expires: u32,
+    /// Most sessions that have not ended.
     pub max_sessions: usize,
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
@@ -73,7 +74,9 @@ pub struct Counters {
     pub timeouts: u64,
     /// Requests over UDP longer than 1300 bytes (RFC 3261 §18.1.1).
     pub oversized: u64,
-    /// Sessions and transactions that exist now.
+    /// Sessions that have not ended.
+    pub active: usize,
+    /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
 }
@@ -84,6 +87,8 @@ pub struct Counters {
 pub struct Endpoint {
     pub(crate) wire: Wire,
     pub(crate) sessions: Slab<Session>,
+    /// Sessions whose last event was not told yet; others only linger for late messages.
+    pub(crate) active: usize,
     /// OPTIONS pings on their way.
     probes: Vec<(Key, Instant)>,
 }
@@ -94,6 +99,7 @@ impl Endpoint {
         Self {
             wire: Wire::new(config, seed),
             sessions: Slab::new(),
+            active: 0,
             probes: Vec::new(),
         }
     }
@@ -228,7 +234,7 @@ impl Endpoint {
 
     /// Starts an outgoing call.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<SessionId, InviteError> {
-        if self.sessions.len() >= self.wire.config.max_sessions {
+        if self.active >= self.wire.config.max_sessions || self.wire.is_full() {
             return Err(InviteError::TooManySessions);
         }
         let key = self.sessions.next_key();
@@ -236,6 +242,7 @@ impl Endpoint {
         session.arm(&mut self.wire);
         let id = session.id;
         self.sessions.insert(session);
+        self.active += 1;
         Ok(id)
     }
 
@@ -295,7 +302,10 @@ impl Endpoint {
     }
 
     pub fn counters(&self) -> Counters {
-        self.wire.counters(self.sessions.len())
+        Counters {
+            active: self.active,
+            ..self.wire.counters(self.sessions.len())
+        }
     }
 
     // Inside.
@@ -336,9 +346,21 @@ impl Endpoint {
                     self.wire.send(path, b"\r\n".to_vec());
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
+                let is_peer = self.wire.peers.find(source, b"").is_some();
+                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                    self.wire.send(
+                        Path {
+                            local,
+                            remote: source,
+                            transport,
+                            advertised: local,
+                        },
+                        bytes,
+                    );
+                }
             }
         }
     }
@@ -460,7 +482,11 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let was_active = !session.is_told();
         act(session, &mut self.wire);
+        if was_active && session.is_told() {
+            self.active -= 1;
+        }
         if session.is_done() {
             self.sessions.remove(key);
         } else {

@@ -74,6 +74,7 @@ pub struct Invite {
     pub headers: Vec<(String, String)>,
     /// Max-Forwards of the call this one continues, less one; 70 when it continues none.
     pub max_forwards: Option<u8>,
+    /// Our offer; not empty.
     pub sdp: Vec<u8>,
 }
 
@@ -84,7 +85,7 @@ pub enum InviteError {
     UnknownPeer,
     #[error("the peer has no address to send to")]
     NoTarget,
-    #[error("a URI, name or header holds bytes that may not stand there")]
+    #[error("a URI, name or header holds bytes that may not stand there, or the offer is empty")]
     InvalidValue,
     #[error("too many sessions")]
     TooManySessions,

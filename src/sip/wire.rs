@@ -222,7 +222,7 @@ impl Wire {
         });
     }
 
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.transactions.len() >= self.config.max_transactions
     }
 
@@ -617,7 +617,7 @@ impl Wire {
             hasher.write_u8(0);
         };
         match request.via.branch() {
-            Some(branch) if branch.starts_with(b"z9hG4bK") => {
+            Some(branch) if branch.len() > 7 && branch.starts_with(b"z9hG4bK") => {
                 part(branch);
                 part(&request.via.host.to_ascii_lowercase());
                 part(&request.via.port.unwrap_or(0).to_be_bytes());

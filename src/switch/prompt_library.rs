@@ -201,7 +201,10 @@ impl PromptLibrary {
         match source {
             Source::BuiltIn => {
                 let path = built_in_path(language, id);
-                let file = BuiltIn::get(&path).ok_or_else(missing)?;
+                let file = is_id(id)
+                    .then(|| BuiltIn::get(&path))
+                    .flatten()
+                    .ok_or_else(missing)?;
                 audio_file::decode(&file.data).map_err(|error| RecordingError::Audio {
                     path: path.into(),
                     error,
@@ -234,9 +237,11 @@ impl PromptLibrary {
     }
 
     fn decode_first(&self, language: Language, id: &str) -> Option<Clip> {
-        self.sources(language, id)
-            .find_map(|source| match self.read(language, id, &source) {
-                Ok(sound) => Some(Clip::from_samples(&sound.telephone())),
+        let own = self.own.get(&(language, id.to_owned())).cloned().map(Source::Own);
+        own.into_iter().chain([Source::BuiltIn]).find_map(|source| {
+            match self.read(language, id, &source) {
+                Ok(sound) => return Some(Clip::from_samples(&sound.telephone())),
+                Err(RecordingError::Missing { .. }) => {}
                 Err(error) => {
                     self.report(Problem {
                         language,
@@ -244,9 +249,10 @@ impl PromptLibrary {
                         source,
                         fault: error.to_string(),
                     });
-                    None
                 }
-            })
+            }
+            None
+        })
     }
 
     fn report(&self, problem: Problem) {

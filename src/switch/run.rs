@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TrunkState, TrunkStatus};
 use super::media_driver::{DriverCommand, DriverConfig, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::prompt_library::PromptLibrary;
@@ -84,9 +84,7 @@ impl Switch {
             None => directory_of(Arc::clone(&opened.store)).await?,
         };
         let library = open_prompts(config).await?;
-        let campaigns = setup::campaigns_of(config, Some(opened.store.as_ref()))?;
-        let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
-        let routes = setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)?;
+        let routes = routes_from(config, &opened.store)?;
         let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
         let sockets =
             SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
@@ -199,6 +197,12 @@ impl Switch {
     pub async fn ended(self) {
         let _ = self.task.await;
     }
+}
+
+fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
+    let campaigns = setup::campaigns_of(config, Some(store))?;
+    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
+    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
 }
 
 struct Opened {

@@ -1,5 +1,11 @@
 //! Whole calls through the engine, with real SIP messages and RTP packets, under a simulated clock and network.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at what it cannot read"
+)]
+
 mod hotline;
 mod office_hours;
 mod routes;

@@ -65,6 +65,14 @@ impl Import<'_> {
     pub fn run(&self, base: &Dataset, progress: Progress<'_>) -> Result<Imported, ImportError> {
         let mut problems = Problems::default();
         let mut dataset = base.clone();
+        let (mut earlier_files, mut last) = (0, 0);
+        let progress: Progress<'_> = &mut |done| {
+            if done < last {
+                earlier_files += last;
+            }
+            last = done;
+            progress(earlier_files + done);
+        };
         let rows = match self.kind {
             SourceKind::Congress => congress::import(self.files, &mut dataset, &mut problems, progress),
             SourceKind::Offices => offices::import(self.files, &mut dataset, &mut problems, progress),

@@ -226,8 +226,8 @@ fn unfold<'a>(bytes: &[u8], headers_end: usize, scratch: &'a mut Vec<u8>) -> &'a
     scratch
 }
 
-struct Lines<'a> {
-    rest: &'a [u8],
+pub(super) struct Lines<'a> {
+    pub rest: &'a [u8],
 }
 
 impl<'a> Iterator for Lines<'a> {

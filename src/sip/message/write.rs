@@ -104,9 +104,7 @@ impl Writer {
             first = false;
             let mut values = split_commas(header.value);
             if let Some(top) = values.next() {
-                self.name("Via");
-                self.append_top_via(top, source);
-                self.bytes.extend_from_slice(b"\r\n");
+                self.top_via(top, source);
             }
             for value in values {
                 self.header("Via", value);
@@ -115,7 +113,9 @@ impl Writer {
         self
     }
 
-    fn append_top_via(&mut self, top: &[u8], source: std::net::SocketAddr) {
+    /// Writes the first Via of a response with where its request came from.
+    pub(super) fn top_via(&mut self, top: &[u8], source: std::net::SocketAddr) {
+        self.name("Via");
         let end = top.iter().position(|&byte| byte == b';').unwrap_or(top.len());
         self.append(&top[..end]);
         for (name, value) in super::Params(&top[end..]).iter() {
@@ -130,6 +130,7 @@ impl Writer {
             }
         }
         self.append_fmt(format_args!(";received={};rport={}", source.ip(), source.port()));
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     /// Ends the message with Content-Length and `body`.

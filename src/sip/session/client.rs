@@ -56,7 +56,8 @@ fn check(invite: &Invite) -> Result<(), InviteError> {
         writer.header(name, value.as_bytes());
         writer.into_lines().is_ok() && !is_reserved(Name::from_bytes(name.as_bytes()))
     });
-    match uris_are_valid && display_is_clean && headers_are_valid {
+    let has_offer = !invite.sdp.is_empty();
+    match uris_are_valid && display_is_clean && headers_are_valid && has_offer {
         true => Ok(()),
         false => Err(InviteError::InvalidValue),
     }

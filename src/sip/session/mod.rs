@@ -159,6 +159,11 @@ impl Session {
         self.state == State::Over && self.live == 0 && self.repeat.is_none()
     }
 
+    /// Whether the last event was told.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// Finds the dialog of a request from the peer by its From tag.
     pub fn dialog_of(&self, request: &Message<'_>) -> Option<usize> {
         let tag = request.from.tag().unwrap_or_default();
@@ -485,6 +490,7 @@ impl Session {
     // Last events.
 
     fn tell_failed(&mut self, wire: &mut Wire, failure: Failure) {
+        self.local_sdp = Vec::new();
         if !std::mem::replace(&mut self.told, true) {
             wire.tell(Event::Failed {
                 session: self.id,
@@ -494,6 +500,7 @@ impl Session {
     }
 
     fn tell_ended(&mut self, wire: &mut Wire, ended: Ended, reason: Reason) {
+        self.local_sdp = Vec::new();
         if !std::mem::replace(&mut self.told, true) {
             wire.tell(Event::Ended {
                 session: self.id,

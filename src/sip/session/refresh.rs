@@ -54,6 +54,11 @@ impl Refresh {
         self.refresh_at = we_refresh.then_some(now + half);
     }
 
+    /// Starts the interval anew when the 2xx that carries it is sent.
+    pub fn restart(&mut self, now: Instant) {
+        self.start(now, !self.refresher_uac);
+    }
+
     /// Session-Expires and Require lines of our 2xx to a request with or without a timer.
     pub fn response_lines(&self) -> Vec<u8> {
         if self.seconds == 0 {

@@ -83,6 +83,7 @@ impl Session {
 
     /// Sends the 2xx of an INVITE, initial or not, with our latest SDP, and repeats it until its ACK comes.
     pub(super) fn send_success(&mut self, wire: &mut Wire, now: Instant, key: Key) {
+        self.refresh.restart(now);
         let mut lines = self.dialog_lines();
         lines.extend_from_slice(format!("Supported: {SUPPORTED}\r\n").as_bytes());
         lines.extend_from_slice(&self.refresh.response_lines());

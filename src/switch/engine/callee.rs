@@ -188,13 +188,11 @@ impl Core {
             return;
         };
         match event {
-            sip::Event::Ringing { .. } => {
-                if leg.ringing_at.is_none() {
-                    leg.ringing_at = Some(at);
-                    let number = leg.number;
-                    self.note(now, call, Some(number), EventKind::Ringing);
-                    call.pending.push_back(FlowEvent::CalleeRang);
-                }
+            sip::Event::Ringing { .. } if leg.ringing_at.is_none() => {
+                leg.ringing_at = Some(at);
+                let number = leg.number;
+                self.note(now, call, Some(number), EventKind::Ringing);
+                call.pending.push_back(FlowEvent::CalleeRang);
             }
             sip::Event::Progress { sdp, .. } => self.on_early_media(now, call, &sdp),
             sip::Event::Answered { sdp, .. } => self.on_callee_answered(now, call, &sdp),

@@ -490,7 +490,7 @@ fn a_call_whose_texts_hold_line_ends_is_refused() {
         from: sip::Party::new("sip:2@127.0.1.1"),
         headers: vec![],
         max_forwards: None,
-        sdp: vec![],
+        sdp: SDP_A.to_vec(),
     };
     let with_header = |name: &str, value: &str| sip::Invite {
         headers: vec![(name.into(), value.into())],
@@ -503,6 +503,10 @@ fn a_call_whose_texts_hold_line_ends_is_refused() {
         },
         sip::Invite {
             to: "no uri".into(),
+            ..good.clone()
+        },
+        sip::Invite {
+            sdp: vec![],
             ..good.clone()
         },
         with_header("X-Note", "a\r\nRoute: <sip:evil>"),

@@ -10,7 +10,10 @@
 mod callee_races;
 mod caller_races;
 mod calls;
+mod explorer;
+mod mutation;
 mod net;
 mod offers;
 mod registration;
 mod strangers;
+mod torture;

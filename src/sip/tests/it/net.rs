@@ -45,7 +45,11 @@ pub fn kind(text: &str) -> String {
     let first = text.split("\r\n").next().unwrap_or("");
     match first.strip_prefix("SIP/2.0 ") {
         Some(rest) => {
-            let method = header(text, "CSeq").split(' ').nth(1).unwrap_or("").to_owned();
+            let method = header(text, "CSeq")
+                .split_whitespace()
+                .nth(1)
+                .unwrap_or("")
+                .to_owned();
             format!("{} {method}", &rest[..3])
         }
         None => first.split(' ').next().unwrap_or("").to_owned(),
