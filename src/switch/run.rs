@@ -32,6 +32,8 @@ const PORT_REST: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Calls that were ended at the end of a drain get this long for their farewell.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// With no call left, trunks get this long to take our registration back.
+const LEAVING: Duration = Duration::from_secs(5);
 /// Records may take this long to reach the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(20);
 /// A command that found a full ring is tried again after this.
@@ -123,6 +125,7 @@ impl Switch {
             status: status_out,
             deadline: None,
             drain_until: None,
+            draining_since: None,
             farewell_until: None,
             failed_streams: 0,
         };
@@ -339,6 +342,7 @@ struct Running {
     status: watch::Sender<Status>,
     deadline: Option<Instant>,
     drain_until: Option<Instant>,
+    draining_since: Option<Instant>,
     farewell_until: Option<Instant>,
     failed_streams: usize,
 }
@@ -405,6 +409,7 @@ impl Running {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
+                self.draining_since.get_or_insert_with(Instant::now);
                 self.engine.handle_input(self.clock.now(), Input::Drain);
             }
             Order::UseDirectory(directory) => self
@@ -496,6 +501,9 @@ impl Running {
     }
 
     fn record(&mut self, changes: Vec<RecordChange>) {
+        for change in &changes {
+            log_call(change);
+        }
         self.late_records.extend(changes);
         self.retry_records();
     }
@@ -519,10 +527,15 @@ impl Running {
 
     fn wake_at(&self) -> Option<Instant> {
         let retry = (!self.late_commands.is_empty()).then(|| Instant::now() + RING_RETRY);
-        [self.deadline, retry, self.drain_until, self.farewell_until]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.deadline,
+            retry,
+            self.drain_until.filter(|_| self.farewell_until.is_none()),
+            self.farewell_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn beat(&mut self) {
@@ -557,7 +570,8 @@ impl Running {
             return false;
         };
         let now_at = Instant::now();
-        if self.engine.is_idle() {
+        let left = self.draining_since.is_some_and(|since| now_at >= since + LEAVING);
+        if self.engine.is_idle() || (self.engine.calls() == 0 && left) {
             return true;
         }
         if now_at >= drain_until && self.farewell_until.is_none() {
@@ -587,6 +601,20 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// One line when a call begins and one when it ends; nobody's number is in them but ours.
+fn log_call(change: &RecordChange) {
+    match change {
+        RecordChange::CallOpened(opened) => {
+            let number = opened.route.number.as_deref().unwrap_or_default();
+            tracing::info!(call = %opened.call, number, "call began");
+        }
+        RecordChange::CallClosed(closed) => {
+            tracing::info!(call = %closed.call, disposition = %closed.disposition, "call ended");
+        }
+        _ => {}
     }
 }
 

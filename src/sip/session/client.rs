@@ -193,7 +193,8 @@ impl Session {
             return self.send_cancel(wire, now, key, &lines);
         }
         if self.state != State::Calling {
-            return;
+            // It was given up at Timer B.
+            return self.send_cancel(wire, now, key, &[]);
         }
         self.give_up_at = Some(now + wire.config.ring_limit);
         let status = response.status().unwrap_or(100);

@@ -47,7 +47,7 @@ impl Session {
     pub(super) fn send_cancel(&mut self, wire: &mut Wire, now: Instant, key: Key, lines: &[u8]) {
         if wire.cancel(now, key, self.id, lines).is_some() {
             self.live += 1;
-            if self.invite == Some(key) {
+            if self.invite == Some(key) && self.state == State::Cancelling {
                 self.give_up_at = Some(now + wire.config.t1 * 64);
             }
         }

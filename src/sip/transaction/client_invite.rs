@@ -12,6 +12,8 @@ enum State {
     Accepted,
     /// A failure came and was acknowledged; it may come again.
     Completed,
+    /// Nothing came in time; an answer that comes now must still be acknowledged and ended.
+    GivenUp,
     Terminated,
 }
 
@@ -20,6 +22,7 @@ enum State {
 pub(crate) struct ClientInvite {
     state: State,
     clocks: Clocks,
+    patience: Duration,
 }
 
 const TIMER_D: Duration = Duration::from_secs(32);
@@ -35,6 +38,7 @@ impl ClientInvite {
         Self {
             state: State::Calling,
             clocks,
+            patience: times.patience(),
         }
     }
 
@@ -44,7 +48,8 @@ impl ClientInvite {
                 self.clocks = Clocks::default();
                 (State::Proceeding, Step::told(Tell::Provisional))
             }
-            (State::Calling | State::Proceeding, Tell::Success) => {
+            (State::GivenUp, Tell::Provisional) => (State::GivenUp, Step::told(Tell::Provisional)),
+            (State::Calling | State::Proceeding | State::GivenUp, Tell::Success) => {
                 self.clocks.only_expire(now + times.patience());
                 (State::Accepted, Step::told(Tell::Success))
             }
@@ -77,14 +82,14 @@ impl ClientInvite {
 
     pub fn on_timeout(&mut self, now: Instant) -> Step {
         if self.clocks.expired(now) {
-            let was = self.state;
+            if self.state == State::Calling {
+                self.state = State::GivenUp;
+                self.clocks.only_expire(now + self.patience);
+                return Step::told(Tell::Timeout);
+            }
             self.state = State::Terminated;
             self.clocks = Clocks::default();
-            return if was == State::Calling {
-                Step::told(Tell::Timeout)
-            } else {
-                Step::NOTHING
-            };
+            return Step::NOTHING;
         }
         match self.state {
             State::Calling if self.clocks.resend_due(now, Duration::MAX) => Step::RESEND,
@@ -141,6 +146,21 @@ mod tests {
         };
         assert_eq!(sent, [500, 1500, 3500, 7500, 15500, 31500]);
         assert_eq!(told, (Tell::Timeout, 32_000));
+    }
+
+    #[test]
+    fn an_answer_after_giving_up_is_still_told() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        let end = now + TIMES.patience();
+        assert_eq!(invite.on_timeout(end).tell, Some(Tell::Timeout));
+        assert_eq!(
+            invite.on_response(end, Tell::Success, &TIMES).tell,
+            Some(Tell::Success)
+        );
+        let mut invite = ClientInvite::new(now, &TIMES);
+        invite.on_timeout(end);
+        invite.on_timeout(end + TIMES.patience());
         assert!(invite.is_terminated());
     }
 

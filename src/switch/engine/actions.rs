@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
 
-use super::call::{Call, Side, Timer};
+use super::call::{Call, Side, Timer, Withheld};
 use super::core::Core;
 use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
@@ -67,12 +67,10 @@ impl Core {
             Action::Dial(request) => self.dial(now, call, *request),
             Action::Bridge { withhold_star } => self.bridge(now, call, withhold_star),
             Action::SendDigit(digit) => self.send_digit(call, digit),
-            Action::WithholdAll(all) => {
-                if call.bridged {
-                    let withhold = if all { DigitSet::ALL } else { star() };
-                    self.join(call, withhold);
-                }
+            Action::WithholdAll(all) if call.bridged => {
+                self.join(call, if all { Withheld::All } else { Withheld::Star });
             }
+            Action::WithholdAll(_) => {}
             Action::HangUpCallee(disposition) => self.hang_up_callee(now, call, disposition),
             Action::Skip(skipped) => self.skip(now, call, skipped),
             Action::Echo => {
@@ -208,15 +206,28 @@ impl Core {
         }
         call.playing = None;
         let first = !std::mem::replace(&mut call.bridged, true);
-        self.join(call, if withhold_star { star() } else { DigitSet::NONE });
+        self.join(
+            call,
+            if withhold_star {
+                Withheld::Star
+            } else {
+                Withheld::Nothing
+            },
+        );
         if first {
             self.note(now, call, Some(call.caller.number), EventKind::Bridged { with });
         }
     }
 
-    fn join(&mut self, call: &Call, withhold: DigitSet) {
+    fn join(&mut self, call: &mut Call, withheld: Withheld) {
         let Some(callee) = &call.callee else { return };
         let (a, b) = (call.caller.seat.stream, callee.seat.stream);
+        let withhold = match withheld {
+            Withheld::Nothing => DigitSet::NONE,
+            Withheld::Star => Digit::try_from('*').into_iter().collect(),
+            Withheld::All => DigitSet::ALL,
+        };
+        call.withheld = withheld;
         self.media(call.key, media::Command::Bridge { a, b, withhold });
     }
 
@@ -260,9 +271,4 @@ impl Core {
             skipped.disposition.never_dialled() || skipped.disposition == LegDisposition::CallerSkipped
         );
     }
-}
-
-/// `*` reaches an office only when it was pressed once.
-fn star() -> DigitSet {
-    Digit::try_from('*').into_iter().collect()
 }

@@ -7,7 +7,7 @@ use rand_core::RngCore;
 use sip::{IncomingInvite, PeerId, SessionId};
 
 use super::Now;
-use super::call::{Call, Side};
+use super::call::{Call, Side, Withheld};
 use super::core::Core;
 use super::routes::Route;
 use crate::call::book::Book;
@@ -129,6 +129,7 @@ impl Core {
             playing: None,
             next_play: 1,
             bridged: false,
+            withheld: Withheld::Nothing,
             details: CallDetails::default(),
             last_digit: None,
             ending: None,

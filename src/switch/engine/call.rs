@@ -64,11 +64,21 @@ pub(super) struct Call {
     pub playing: Option<u64>,
     pub next_play: u64,
     pub bridged: bool,
+    /// Which of the caller's keys reach the callee only when the flow says so.
+    pub withheld: Withheld,
     pub details: CallDetails,
     /// The last key and how it came, so that one press that comes two ways counts once.
     pub last_digit: Option<(char, DigitSource, Instant)>,
     pub ending: Option<CallEnding>,
     pub max_forwards: u8,
+}
+
+/// Keys of the caller that are not passed on by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withheld {
+    Nothing,
+    Star,
+    All,
 }
 
 /// How a key came.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Now;
-use super::call::{Call, DigitSource, Side};
+use super::call::{Call, DigitSource, Side, Withheld};
 use super::core::Core;
 use crate::call::leg::LegState;
 use crate::call::record::{Cause, EndedBy, EventKind, LegNumber, UtcMicros};
@@ -62,7 +62,12 @@ impl Core {
         if again {
             return;
         }
-        if source == DigitSource::Info && call.bridged {
+        let passed_on = match call.withheld {
+            Withheld::Nothing => true,
+            Withheld::Star => digit != '*',
+            Withheld::All => false,
+        };
+        if source == DigitSource::Info && call.bridged && passed_on {
             self.send_digit(call, digit);
         }
         call.pending.push_back(FlowEvent::DigitPressed(digit));

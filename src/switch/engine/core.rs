@@ -117,10 +117,9 @@ impl Core {
     /// How far a trunk's media addresses are trusted: one that is itself on a private network may name private
     /// addresses, any other may not.
     pub fn source_rule(&self, trunk: usize, described: Option<SocketAddr>) -> SourceRule {
-        let near = self
-            .lines
-            .get(trunk)
-            .is_some_and(|line| line.targets.iter().all(|target| is_private(target.ip())));
+        let near = self.lines.get(trunk).is_some_and(|line| {
+            !line.targets.is_empty() && line.targets.iter().all(|target| is_private(target.ip()))
+        });
         let allowed = near || described.is_none_or(|address| media::sdp::address::refusal(address).is_none());
         SourceRule {
             send_first: allowed,
@@ -155,10 +154,11 @@ impl Core {
             ..Peer::new(id, local, targets.clone())
         };
         self.endpoint.set_peer(peer);
-        let register = trunk.register.filter(|_| !self.draining);
+        let register = trunk.register.filter(|_| !self.draining && !targets.is_empty());
         let registration = register.map(|expires| self.registration(index, expires));
         let line = &mut self.lines[index];
-        let first_time = !std::mem::replace(&mut line.resolved, true);
+        let first_time = !line.resolved;
+        line.resolved |= !targets.is_empty();
         line.targets = targets;
         if let (Some(registration), true) = (registration, first_time) {
             self.endpoint.register(now.monotonic, registration);

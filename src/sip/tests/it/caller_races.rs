@@ -391,6 +391,21 @@ fn nothing_heard_or_unreachable_is_told_as_our_own_failure() {
 }
 
 #[test]
+fn an_answer_after_we_gave_up_is_acked_and_ended() {
+    let (mut net, _, invite) = calling();
+    net.seconds(33);
+    assert_eq!(net.names(0), ["Failed(408)"]);
+    net.reply(&invite, "180 Ringing", "b1", CONTACT, "");
+    net.run(TICK);
+    assert_eq!(net.count("CANCEL"), 1);
+    net.reply(&invite, "200 OK", "b1", CONTACT, sdp(SDP_B));
+    net.run(TICK);
+    assert_eq!((net.count("ACK"), net.count("BYE")), (1, 1));
+    net.assert_clean();
+    assert_eq!(net.names(0), ["Failed(408)"]);
+}
+
+#[test]
 fn endless_ringing_ends_at_the_ring_limit() {
     let (mut net, _, invite) = calling();
     net.reply(&invite, "180 Ringing", "b1", CONTACT, "");

@@ -133,7 +133,7 @@ fn listen(net: &mut Net, node: usize, side: &mut Side) {
             }
             Event::Answered { .. } => side.answered += 1,
             Event::Offered { session, .. } => {
-                if net.roll() % 3 == 0 {
+                if net.roll().is_multiple_of(3) {
                     net.act(node, |endpoint, now| endpoint.refuse_offer(now, session, 488));
                 } else {
                     net.act(node, |endpoint, now| {
