@@ -339,6 +339,9 @@ impl Running {
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log_trunk(&status),
                 Output::Said { .. } => {}
+                Output::Sighting { source, sighting } => {
+                    tracing::warn!("SECURITY ip={source} event={sighting:?}");
+                }
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;

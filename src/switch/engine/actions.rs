@@ -21,6 +21,10 @@ impl Exchange {
     /// Lets the flow hear what happened and carries out what it wants, until nothing is left.
     pub(super) fn settle(&mut self, now: Now, call: &mut Call) {
         for _ in 0..MOST_AT_ONCE {
+            // An answered caller whose offer is still to come (late offer) hears nothing yet: the flow waits for sound.
+            if call.ending.is_none() && call.caller.state == LegState::Answered && !call.caller.opened {
+                return;
+            }
             if let Some(action) = call.run.poll_action() {
                 self.carry_out(now, call, action);
             } else if let Some(event) = call.pending.pop_front() {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use media::sdp::address::Refusal;
 use media::{Clip, SourceRule, Start, StreamId};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -43,6 +44,12 @@ pub(super) struct Line {
     pub registered: bool,
     pub leaving: bool,
     pub calls: u32,
+    /// Of these, calls that came in and have, or may want, a second leg.
+    pub inbound: u32,
+    /// When OPTIONS is sent next.
+    pub probe_at: Option<Instant>,
+    /// What the last OPTIONS was answered with; 408 for nothing.
+    pub probed: Option<u16>,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
     /// We keep a registration there.
@@ -114,18 +121,21 @@ impl Exchange {
         }
     }
 
-    /// How far a trunk's media addresses are trusted: one that is itself on a private network may name private
-    /// addresses, any other may not.
+    /// How far an address that a trunk's peer named for its sound is trusted. A trunk that is itself on a private
+    /// network may name private addresses; nothing is sent first to any other that must not be sent to, and nothing
+    /// for long to one from which nothing comes.
     pub fn source_rule(&self, trunk: usize, described: Option<SocketAddr>) -> SourceRule {
         let near = self.lines.get(trunk).is_some_and(|line| {
             !line.targets.is_empty() && line.targets.iter().all(|target| is_private(target.ip()))
         });
-        let allowed = near || described.is_none_or(|address| media::sdp::address::refusal(address).is_none());
-        SourceRule {
-            send_first: allowed,
-            unheard_limit: None,
-            ..SourceRule::default()
-        }
+        let refusal = described.map(media::sdp::address::refusal);
+        let allowed = match refusal {
+            None => false,
+            Some(None) => true,
+            Some(Some(refusal)) => near && refusal == Refusal::NotPublic,
+        };
+        let default = SourceRule::default();
+        SourceRule { send_first: allowed, unheard_limit: default.unheard_limit.filter(|_| !near), ..default }
     }
 
     pub fn trunk_index(&self, name: &TrunkName) -> Option<usize> {
@@ -160,6 +170,9 @@ impl Exchange {
         let first_time = !line.resolved;
         line.resolved |= !targets.is_empty();
         line.targets = targets;
+        if first_time && line.resolved {
+            line.probe_at = self.settings.trunks[index].options_every.map(|_| now.monotonic);
+        }
         if let (Some(registration), true) = (registration, first_time) {
             self.endpoint.register(now.monotonic, registration);
         }
@@ -180,7 +193,31 @@ impl Exchange {
         }
     }
 
+    /// Sends the OPTIONS that are due.
+    pub fn probe(&mut self, now: Now) {
+        for index in 0..self.lines.len() {
+            let Some(every) = self.settings.trunks[index].options_every else {
+                continue;
+            };
+            if self.lines[index].probe_at.is_some_and(|at| at <= now.monotonic) {
+                self.lines[index].probe_at = Some(now.monotonic + every);
+                self.endpoint.probe(now.monotonic, Self::peer_id(index));
+            }
+        }
+    }
+
+    /// When OPTIONS are due next.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.lines.iter().filter_map(|line| line.probe_at).min()
+    }
+
     pub fn on_trunk_event(&mut self, event: sip::Event) {
+        if let sip::Event::Security { source, sighting } = event {
+            return self.outputs.push_back(Output::Sighting { source, sighting });
+        }
+        if let sip::Event::Probed { peer, status, .. } = event {
+            return self.line(peer, |line| line.probed = Some(status));
+        }
         let status = match event {
             sip::Event::Registered { peer, expires } => {
                 self.line(peer, |line| line.registered = true);
@@ -226,11 +263,15 @@ impl Exchange {
             .map(|trunk| trunk.name.clone())
     }
 
-    pub fn drain(&mut self, now: Now) {
+    pub fn drain(&mut self) {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
         self.endpoint.set_draining(true);
+    }
+
+    /// Takes our registrations back. Done once the last call is over: a trunk may refuse those it does not know.
+    pub fn leave(&mut self, now: Now) {
         for index in 0..self.lines.len() {
             if std::mem::take(&mut self.lines[index].registering) {
                 self.lines[index].leaving = true;
@@ -244,7 +285,7 @@ impl Exchange {
     }
 
     pub fn trunks_left(&self) -> bool {
-        self.lines.iter().all(|line| !line.leaving)
+        self.lines.iter().all(|line| !line.leaving && !line.registering)
     }
 
     pub fn trunk_states(&self) -> Vec<TrunkState> {
@@ -253,6 +294,7 @@ impl Exchange {
             resolved: line.resolved,
             registered: trunk.register.map(|_| line.registered),
             calls: line.calls,
+            answers_options: line.probed.map(|status| status < 500 && status != 408),
         };
         self.settings.trunks.iter().zip(&self.lines).map(state).collect()
     }

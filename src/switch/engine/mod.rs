@@ -15,7 +15,7 @@ mod routes;
 mod settings;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -86,6 +86,8 @@ pub enum Output {
     NeedStreams(usize),
     Records(Vec<RecordChange>),
     Trunk(TrunkStatus),
+    /// Something that an operator's ban list may count.
+    Sighting { source: IpAddr, sighting: sip::Sighting },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
         language: Language,
@@ -156,8 +158,8 @@ impl Engine {
             Input::Directory(directory) => self.exchange.settings.directory = directory,
             Input::RecordsAccepted(accepted) => self.exchange.records_accepted = accepted,
             Input::Drain => {
-                self.exchange.drain(now);
-                self.drain_sip(now);
+                self.exchange.drain();
+                self.leave_if_empty(now);
             }
             Input::EndAll => {
                 let keys: Vec<CallKey> = self.calls.keys().copied().collect();
@@ -171,6 +173,7 @@ impl Engine {
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.exchange.endpoint.handle_timeout(now.monotonic);
+        self.exchange.probe(now);
         self.drain_sip(now);
         while let Some((key, timer)) = self.exchange.timers.pop(now.monotonic) {
             self.with_call(now, key, |exchange, call| match timer {
@@ -191,7 +194,11 @@ impl Engine {
         if let Some(wanted) = self.exchange.seats_wanted() {
             return Output::NeedStreams(wanted);
         }
-        let deadlines = [self.exchange.sip_deadline, self.exchange.timers.next()];
+        let deadlines = [
+            self.exchange.sip_deadline,
+            self.exchange.timers.next(),
+            self.exchange.next_probe(),
+        ];
         Output::Wait(deadlines.into_iter().flatten().min())
     }
 
@@ -276,6 +283,14 @@ impl Engine {
         self.exchange.settle(now, call);
         if self.exchange.finish_if_over(now, call) {
             self.calls.remove(&key);
+            self.leave_if_empty(now);
+        }
+    }
+
+    fn leave_if_empty(&mut self, now: Now) {
+        if self.exchange.is_draining() && self.calls.is_empty() {
+            self.exchange.leave(now);
+            self.drain_sip(now);
         }
     }
 }

@@ -381,7 +381,7 @@ impl Simulator {
                 }
                 Output::Said { language, pieces } => self.tell(Happening::Said { language, pieces }),
                 Output::Trunk(TrunkStatus::Registered { .. } | TrunkStatus::Left { .. }) => {}
-                Output::Trunk(TrunkStatus::RegistrationFailed { .. }) => {}
+                Output::Trunk(TrunkStatus::RegistrationFailed { .. }) | Output::Sighting { .. } => {}
             }
             quiet = false;
         }
