@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("call", &["units", "sip", "media"]),
     ("flow", &["units", "directory", "campaign", "call"]),
     ("store", &["units", "directory", "campaign", "call", "flow"]),
+    ("config", &["units", "call", "store"]),
     (
         "switch",
         &[
@@ -26,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "call",
             "flow",
             "store",
+            "config",
             "sip",
             "media",
         ],
@@ -39,22 +41,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "call",
             "flow",
             "store",
+            "config",
             "switch",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "units",
-            "directory",
-            "campaign",
-            "call",
-            "flow",
-            "store",
-            "switch",
-            "web",
-            "sip",
-            "media",
         ],
     ),
     (
@@ -85,6 +73,7 @@ const PURE: &[&str] = &[
     "call",
     "flow",
     "switch/engine",
+    "switch/simulator.rs",
 ];
 
 /// What a pure room may not name. Addresses (`std::net::SocketAddr`) and instants as values are fine.

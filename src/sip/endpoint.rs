@@ -31,7 +31,8 @@ pub struct EndpointConfig {
     pub t4: Duration,
     /// How long one of several targets may stay silent before the next is tried.
     pub target_timeout: Duration,
-    /// How long an outgoing call may ring without any response (Timer C, RFC 3261 §16.6).
+    /// How long an outgoing call may ring without any response (Timer C, RFC 3261 §16.6), and an incoming one without
+    /// an answer of ours.
     pub ring_limit: Duration,
     /// Session-Expires asked for, in seconds (RFC 4028).
     pub session_expires: u32,

@@ -157,11 +157,11 @@ pub enum Ended {
     CancelledByPeer,
     /// Our answer was never acknowledged within 64*T1.
     NoAck,
-    /// The session was not refreshed in time (RFC 4028 §10).
+    /// The session was not refreshed in time (RFC 4028 §10), or an incoming call was not answered within the ring limit.
     Expired,
     /// A request within the dialog was answered 408 or 481, or not at all.
     DialogLost,
-    /// The answer to our offer was missing, so the call was released.
+    /// The ACK of our answer lacked the SDP that our late offer needed, so the call was released.
     NoSdp,
 }
 
@@ -255,7 +255,8 @@ pub enum Event {
         status: u16,
         after: Duration,
     },
-    /// The peer sees us at this address, which is not the one we advertise.
+    /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
+    /// then `register` again.
     PublicAddress {
         peer: PeerId,
         address: SocketAddr,

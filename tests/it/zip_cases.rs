@@ -67,7 +67,10 @@ fn names_of_a_split_zip_come_likeliest_first() {
     let name = |district| {
         let target = directory.representative("IL".parse().unwrap(), district).unwrap();
         let id = format!("names/{}", target.key());
-        Catalogue::bundled(Language::ENGLISH).recording_words(&id).unwrap().to_owned()
+        Catalogue::bundled(Language::ENGLISH)
+            .recording_words(&id)
+            .unwrap()
+            .to_owned()
     };
     let position = |district| heard.find(&name(district)).unwrap();
     // Most people of 60062 live in the tenth district; the fifth, which the tract-level file lists, has none of them.

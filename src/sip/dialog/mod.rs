@@ -13,6 +13,9 @@ use crate::wire::Path;
 /// Most Route entries kept of one message.
 const MAX_ROUTES: usize = 16;
 
+/// Most ACKs kept of one dialog; older 2xx are not repeated any more.
+const MAX_ACKS: usize = 4;
+
 /// The ACK of one 2xx, kept to be sent again for each copy of that 2xx.
 #[derive(Debug, Clone)]
 pub(crate) struct Ack {
@@ -32,7 +35,8 @@ pub(crate) struct Dialog {
     pub remote_cseq: Option<u32>,
     /// Where the peer was last heard from.
     pub path: Path,
-    pub ack: Option<Ack>,
+    /// The latest ACKs, oldest first.
+    acks: Vec<Ack>,
     /// SDP of an early answer.
     pub early_sdp: Option<Vec<u8>>,
     /// RSeq of the last reliable provisional response acknowledged (RFC 3262 §4).
@@ -68,7 +72,7 @@ impl Dialog {
             routes: Vec::new(),
             remote_cseq: None,
             path,
-            ack: None,
+            acks: Vec::new(),
             early_sdp: None,
             rseq: None,
         }
@@ -90,6 +94,18 @@ impl Dialog {
         if let Some(contact) = contact.filter(|contact| contact.parsed_uri().is_some()) {
             self.target = contact.uri.into();
         }
+    }
+
+    /// The ACK sent for the 2xx with this CSeq.
+    pub fn ack(&self, cseq: u32) -> Option<&Ack> {
+        self.acks.iter().find(|ack| ack.cseq == cseq)
+    }
+
+    pub fn keep_ack(&mut self, ack: Ack) {
+        if self.acks.len() >= MAX_ACKS {
+            self.acks.remove(0);
+        }
+        self.acks.push(ack);
     }
 
     /// The Request-URI and the Route lines (§12.2.1.1), with strict routers served too.

@@ -245,7 +245,17 @@ impl Session {
             transport,
             ..path
         };
-        self.dialogs.push(Dialog::from_response(response, path));
+        let mut dialog = Dialog::from_response(response, path);
+        if dialog.target.is_empty() {
+            // Without a Contact the call's own URI must do.
+            dialog.target = self
+                .remote
+                .strip_prefix(b"<")
+                .and_then(|name| name.strip_suffix(b">"))
+                .unwrap_or_default()
+                .into();
+        }
+        self.dialogs.push(dialog);
         Some(self.dialogs.len() - 1)
     }
 
@@ -262,7 +272,7 @@ impl Session {
             return;
         };
         let cseq = response.cseq.number;
-        if let Some(ack) = self.dialogs[index].ack.clone().filter(|ack| ack.cseq == cseq) {
+        if let Some(ack) = self.dialogs[index].ack(cseq).cloned() {
             return wire.send(ack.path, ack.bytes);
         }
         let dialog = &mut self.dialogs[index];
@@ -314,7 +324,7 @@ impl Session {
             return;
         };
         wire.send(path, bytes.clone());
-        self.dialogs[index].ack = Some(Ack { cseq, bytes, path });
+        self.dialogs[index].keep_ack(Ack { cseq, bytes, path });
     }
 
     fn on_failure(&mut self, wire: &mut Wire, now: Instant, key: Key, response: &Message<'_>) {

@@ -150,7 +150,7 @@ impl Session {
         let index = self.current;
         if purpose == Purpose::Reinvite {
             let cseq = response.cseq.number;
-            if let Some(ack) = self.dialogs[index].ack.clone().filter(|ack| ack.cseq == cseq) {
+            if let Some(ack) = self.dialogs[index].ack(cseq).cloned() {
                 return wire.send(ack.path, ack.bytes);
             }
             self.dialogs[index].refresh_target(response);

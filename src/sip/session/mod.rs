@@ -203,6 +203,18 @@ impl Session {
         self.keep_fresh(wire, now);
         self.give_up_target(wire, now);
         self.give_up_invite(wire, now);
+        if self.deadline().is_some_and(|at| at <= now) {
+            debug_assert!(false, "a timer of {:?} was not handled", self.state);
+            self.drop_timers();
+        }
+    }
+
+    /// A timer that nobody handles must not keep the endpoint busy.
+    fn drop_timers(&mut self) {
+        self.reliable.stop();
+        self.refresh.stop();
+        self.exchange.retry_at = None;
+        (self.repeat, self.target_at, self.give_up_at) = (None, None, None);
     }
 
     // Requests of ours.

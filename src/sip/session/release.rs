@@ -53,7 +53,7 @@ impl Session {
         }
     }
 
-    /// Timer C, or a cancelled INVITE without a final response.
+    /// Timer C, a cancelled INVITE without a final response, or a peer's INVITE that nobody answered.
     pub(super) fn give_up_invite(&mut self, wire: &mut Wire, now: Instant) {
         if self.give_up_at.is_none_or(|at| at > now) {
             return;
@@ -70,6 +70,10 @@ impl Session {
                     self.live = self.live.saturating_sub(1);
                 }
                 self.state = State::Over;
+            }
+            State::Incoming => {
+                self.refuse(wire, now, 480, &[]);
+                self.tell_ended(wire, Ended::Expired, Reason::default());
             }
             _ => {}
         }

@@ -43,6 +43,7 @@ impl Session {
         session.local_is_answer = sdp.is_some();
         session.reliable.required = request.lists(Name::Require, "100rel");
         session.note_refresh_of_request(wire, now, request);
+        session.give_up_at = Some(now + wire.config.ring_limit);
         session.respond(wire, now, invite, 100, &[], b"");
         session
     }
@@ -76,6 +77,7 @@ impl Session {
         }
         let Some(key) = self.invite else { return };
         self.reliable.stop();
+        self.give_up_at = None;
         self.local_sdp = sdp;
         self.state = State::Answering;
         self.send_success(wire, now, key);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
 
 use super::call::{Call, Side, Timer, Withheld};
-use super::core::Core;
+use super::exchange::Exchange;
 use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
 use crate::call::leg::LegState;
@@ -17,7 +17,7 @@ use crate::units::TargetId;
 /// Events and actions of one call in one go; more means a flow that turns in circles.
 const MOST_AT_ONCE: usize = 1000;
 
-impl Core {
+impl Exchange {
     /// Lets the flow hear what happened and carries out what it wants, until nothing is left.
     pub(super) fn settle(&mut self, now: Now, call: &mut Call) {
         for _ in 0..MOST_AT_ONCE {

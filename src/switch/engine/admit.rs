@@ -8,7 +8,7 @@ use sip::{IncomingInvite, PeerId, SessionId};
 
 use super::Now;
 use super::call::{Call, Side, Withheld};
-use super::core::Core;
+use super::exchange::Exchange;
 use super::routes::Route;
 use crate::call::book::Book;
 use crate::call::disposition::SessionDisposition;
@@ -24,7 +24,7 @@ use crate::units::{CallId, Language, PhoneNumber};
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-impl Core {
+impl Exchange {
     /// Takes a call on, or turns it away with the right status. Calls that are turned away for want of room are
     /// recorded; those for numbers that are not ours are not.
     pub(super) fn admit(

@@ -9,7 +9,7 @@ use sip::{Invite, Party as SipParty};
 
 use super::Now;
 use super::call::{Call, Side};
-use super::core::Core;
+use super::exchange::Exchange;
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
 use crate::call::leg::{Leg, LegSetup, LegState};
 use crate::call::number::Dialled;
@@ -18,7 +18,7 @@ use crate::call::record::{
 };
 use crate::flow::run::{DialRequest, Event as FlowEvent};
 
-impl Core {
+impl Exchange {
     /// Dials. Whatever prevents it is told to the flow as the leg's end, and stands in the record.
     pub(super) fn dial(&mut self, now: Now, call: &mut Call, request: DialRequest) {
         let number = call.new_leg();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Now;
 use super::call::{Call, DigitSource, Side, Withheld};
-use super::core::Core;
+use super::exchange::Exchange;
 use crate::call::leg::LegState;
 use crate::call::record::{Cause, EndedBy, EventKind, LegNumber, UtcMicros};
 use crate::flow::run::Event as FlowEvent;
@@ -12,7 +12,7 @@ use crate::flow::run::Event as FlowEvent;
 /// One press that comes by RTP and by INFO counts once (`sip.md` §6.4).
 const SAME_PRESS: Duration = Duration::from_millis(250);
 
-impl Core {
+impl Exchange {
     pub(super) fn on_caller_event(&mut self, now: Now, call: &mut Call, event: sip::Event) {
         match event {
             sip::Event::Offered { sdp, .. } => self.on_offer(now, call, Side::Caller, sdp.as_deref()),

@@ -6,7 +6,7 @@ use media::{Statistics, StreamId};
 
 use super::call::{ALL_TIMERS, Call, CallEnding, Timer};
 use super::callee::talk_disposition;
-use super::core::Core;
+use super::exchange::Exchange;
 use super::{Now, Output};
 use crate::call::disposition::{LegDisposition, SessionDisposition, TalkEnd};
 use crate::call::leg::{Leg, LegEnding, LegState};
@@ -18,7 +18,7 @@ use crate::call::record::{
 /// How long the media thread may take to tell a stream's totals.
 const TOTALS_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Core {
+impl Exchange {
     /// The caller is gone: no office may ring without one.
     pub(super) fn on_caller_gone(&mut self, now: Now, call: &mut Call, by: EndedBy, cause: Cause) {
         if call.ending.is_some() {

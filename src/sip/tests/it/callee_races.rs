@@ -261,6 +261,15 @@ fn an_unacknowledged_refusal_is_repeated_and_given_up() {
 }
 
 #[test]
+fn a_call_that_nobody_decides_about_ends_at_the_ring_limit() {
+    let (mut net, _) = incoming("");
+    net.seconds(181);
+    assert_eq!(net.names(0), ["Incoming", "Ended(Expired)"]);
+    assert!(net.count("480 INVITE") >= 1);
+    net.assert_clean();
+}
+
+#[test]
 fn a_hangup_before_our_answer_declines() {
     let (mut net, session) = incoming("");
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));

@@ -393,6 +393,27 @@ fn wishes_wait_for_the_exchange_in_progress_and_the_latest_counts() {
 }
 
 #[test]
+fn a_late_copy_of_the_first_answer_gets_its_own_ack_again() {
+    let mut net = Net::scripted();
+    let session = net.call(0);
+    net.run(TICK);
+    let invite = net.got("INVITE");
+    let contact = "Contact: <sip:bob@127.0.1.2>\r\n";
+    let ok = response(&invite, "200 OK", "b1", contact, OFFER);
+    net.script(&ok);
+    net.act(0, |endpoint, now| endpoint.reoffer(now, session, HOLD.to_vec()));
+    net.run(TICK);
+    let reinvite = net.got("INVITE");
+    net.script(&response(&reinvite, "200 OK", "", contact, OFFER));
+    net.script(&ok);
+    net.run(TICK);
+    assert_eq!(header(&net.got("ACK"), "CSeq"), "1 ACK");
+    assert_eq!((net.distinct("ACK"), net.count("BYE")), (2, 0));
+    net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+    net.assert_clean();
+}
+
+#[test]
 fn race_47_a_hangup_during_a_reinvite_still_acks_its_answer() {
     let (mut net, session, _) = confirmed("");
     net.act(0, |endpoint, now| endpoint.reoffer(now, session, HOLD.to_vec()));

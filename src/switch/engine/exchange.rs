@@ -17,7 +17,7 @@ use crate::call::record::RecordChange;
 use crate::call::timers::{CallKey, Timers};
 use crate::units::TrunkName;
 
-pub(super) struct Core {
+pub(super) struct Exchange {
     pub settings: Settings,
     pub endpoint: Endpoint,
     pub timers: Timers<Timer>,
@@ -49,7 +49,7 @@ pub(super) struct Line {
     registering: bool,
 }
 
-impl Core {
+impl Exchange {
     pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut endpoint_seed = [0; 32];

@@ -1,0 +1,180 @@
+//! Client transactions: sending requests, matching responses by branch (RFC 3261 §17.1.3).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
+use crate::event::SessionId;
+use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for};
+use crate::peer::Transport;
+use crate::slab::Key;
+use crate::transaction::{Client, ClientInvite, response_kind};
+
+/// Longest request that fits any path (RFC 3261 §18.1.1).
+const SAFE_DATAGRAM: usize = 1300;
+
+impl Wire {
+    /// Sends a request as a new client transaction. `build` gets the Via value.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        path: Path,
+        owner: Owner,
+        method: Method,
+        build: impl FnOnce(&[u8]) -> Result<Vec<u8>, BuildError>,
+    ) -> Result<Key, BuildError> {
+        let nonce = self.random();
+        let index = self.transactions.next_key().index();
+        let via = via_value(path, index, nonce);
+        let bytes = build(via.as_bytes())?;
+        if bytes.len() > SAFE_DATAGRAM && !path.transport.is_reliable() {
+            self.counters.oversized += 1;
+        }
+        Ok(self.start_client(now, path, owner, method, nonce, bytes))
+    }
+
+    /// A Via value whose branch belongs to no transaction, for ACK (RFC 3261 §17.1.1.3).
+    pub fn ack_via(&mut self, path: Path) -> String {
+        let nonce = self.random();
+        via_value(path, u32::MAX, nonce)
+    }
+
+    fn start_client(
+        &mut self,
+        now: Instant,
+        path: Path,
+        owner: Owner,
+        method: Method,
+        nonce: u64,
+        bytes: Vec<u8>,
+    ) -> Key {
+        let times = self.times(path.transport);
+        let machine = match method {
+            Method::Invite => Machine::ClientInvite(ClientInvite::new(now, &times)),
+            _ => Machine::Client(Client::new(now, &times)),
+        };
+        self.send(path, bytes.clone());
+        let key = self.transactions.insert(Transaction {
+            machine,
+            path,
+            owner,
+            method,
+            nonce,
+            bytes,
+            cancel: None,
+            reply: None,
+            key: 0,
+            merge: None,
+            queued: None,
+        });
+        self.arm(key);
+        key
+    }
+
+    /// Sends CANCEL for an INVITE that is still pending, once.
+    pub fn cancel(&mut self, now: Instant, invite: Key, session: SessionId, extra: &[u8]) -> Option<Key> {
+        let transaction = self.transactions.get(invite)?;
+        if transaction.cancel.is_some() {
+            return None;
+        }
+        let (path, nonce) = (transaction.path, transaction.nonce);
+        let mut scratch = Vec::new();
+        let request = Message::parse(&transaction.bytes, &mut scratch).ok()?;
+        let bytes = cancel_for(&request, extra).ok()?;
+        let owner = Owner::Session(session, Purpose::Cancel);
+        let key = self.start_client(now, path, owner, Method::Cancel, nonce, bytes);
+        self.transactions.get_mut(invite)?.cancel = Some(key);
+        Some(key)
+    }
+
+    /// The request of a client transaction, for sending it again in another form.
+    pub fn request_of(&self, key: Key) -> Option<(&[u8], Path)> {
+        self.transactions
+            .get(key)
+            .map(|transaction| (&transaction.bytes[..], transaction.path))
+    }
+
+    /// Whether an INVITE waits for its first response.
+    pub fn is_calling(&self, key: Key) -> bool {
+        let machine = self.transactions.get(key).map(|transaction| &transaction.machine);
+        matches!(machine, Some(Machine::ClientInvite(invite)) if invite.is_calling())
+    }
+
+    /// Forgets a transaction at once.
+    pub fn abandon(&mut self, key: Key) {
+        self.remove(key);
+    }
+
+    /// Takes a response; the report is for its owner. Unmatched responses are dropped (RFC 3261 §17.1.3).
+    pub fn on_response(&mut self, now: Instant, response: &Message<'_>) -> Option<Report> {
+        let status = response.status()?;
+        let mut key = self.client_key(response)?;
+        if response.cseq.method == Method::Cancel {
+            key = self.transactions.get(key)?.cancel?;
+        }
+        let transaction = self.transactions.get(key)?;
+        if transaction.method != response.cseq.method {
+            return None;
+        }
+        let (path, times) = (transaction.path, self.times(transaction.path.transport));
+        let transaction = self.transactions.get_mut(key)?;
+        let kind = response_kind(status);
+        let step = match &mut transaction.machine {
+            Machine::ClientInvite(invite) => invite.on_response(now, kind, &times),
+            Machine::Client(client) => client.on_response(now, kind, &times),
+            _ => return None,
+        };
+        if step.ack {
+            let mut scratch = Vec::new();
+            let to = response.header(Name::To).unwrap_or_default();
+            let invite = Message::parse(&transaction.bytes, &mut scratch).ok();
+            if let Some(ack) = invite.and_then(|invite| ack_for_failure(&invite, to).ok()) {
+                self.send(path, ack);
+            }
+        }
+        self.report(key, step)
+    }
+
+    fn client_key(&self, response: &Message<'_>) -> Option<Key> {
+        let branch = response.via.branch()?.strip_prefix(b"z9hG4bK")?;
+        let (index, nonce) = parse_slot(branch)?;
+        let key = self.transactions.key_at(index)?;
+        let transaction = self.transactions.get(key)?;
+        let is_client = matches!(transaction.machine, Machine::Client(_) | Machine::ClientInvite(_));
+        (is_client && transaction.nonce == nonce).then_some(key)
+    }
+
+    /// Fails every client transaction that has heard nothing from `remote`.
+    pub fn on_unreachable(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+        let keys: Vec<Key> = self.transactions.keys().collect();
+        let mut reports = Vec::new();
+        for key in keys {
+            let Some(transaction) = self.transactions.get_mut(key) else {
+                continue;
+            };
+            if transaction.path.remote != remote || transaction.path.transport != transport {
+                continue;
+            }
+            let step = match &mut transaction.machine {
+                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::Client(client) => client.on_unreachable(),
+                _ => continue,
+            };
+            reports.extend(self.report(key, step));
+        }
+        reports
+    }
+}
+
+fn via_value(path: Path, index: u32, nonce: u64) -> String {
+    let Path {
+        transport,
+        advertised,
+        ..
+    } = path;
+    format!(
+        "SIP/2.0/{} {advertised};branch=z9hG4bK{};rport",
+        transport.via_name(),
+        slot_text(index, nonce)
+    )
+}

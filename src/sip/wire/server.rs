@@ -1,0 +1,192 @@
+//! Server transactions: absorbing repeated requests, answering, and the keys that find them (RFC 3261 §17.2.3).
+
+use std::hash::Hasher;
+use std::time::Instant;
+
+use siphasher::sip128::Hasher128;
+
+use super::{Machine, Owner, Path, Transaction, Wire};
+use crate::message::{Message, Method};
+use crate::reply::{Reply, Response};
+use crate::slab::Key;
+use crate::transaction::{Server, ServerInvite, Tell, response_kind};
+
+impl Wire {
+    /// Absorbs a repeated request: sends the last response again. `true` when it was one.
+    pub fn absorb(&mut self, request: &Message<'_>) -> bool {
+        let Some(key) = self
+            .servers
+            .get(&self.server_key(request, request.cseq.method))
+            .copied()
+        else {
+            return false;
+        };
+        let step = match self.transactions.get(key).map(|transaction| &transaction.machine) {
+            Some(Machine::ServerInvite(invite)) => invite.on_request(),
+            Some(Machine::Server(server)) => server.on_request(),
+            _ => return false,
+        };
+        if step.resend {
+            self.resend(key);
+        }
+        true
+    }
+
+    /// Takes an ACK for a failure response. `true` when it belonged to one.
+    pub fn absorb_ack(&mut self, now: Instant, ack: &Message<'_>) -> bool {
+        let Some(key) = self.servers.get(&self.server_key(ack, Method::Invite)).copied() else {
+            return false;
+        };
+        let Some(transaction) = self.transactions.get(key) else {
+            return false;
+        };
+        let times = self.times(transaction.path.transport);
+        let Some(Transaction {
+            machine: Machine::ServerInvite(invite),
+            ..
+        }) = self.transactions.get_mut(key)
+        else {
+            return false;
+        };
+        invite.on_ack(now, &times);
+        self.arm(key);
+        true
+    }
+
+    /// The INVITE that a CANCEL means, and its owner.
+    pub fn cancelled(&self, cancel: &Message<'_>) -> Option<(Key, Owner)> {
+        let key = *self.servers.get(&self.server_key(cancel, Method::Invite))?;
+        self.transactions
+            .get(key)
+            .map(|transaction| (key, transaction.owner))
+    }
+
+    /// Whether this request, with another branch, is being served already (RFC 3261 §8.2.2.2).
+    pub fn is_merged(&self, request: &Message<'_>) -> bool {
+        request.to.tag().is_none() && self.merged.contains_key(&self.merge_key(request))
+    }
+
+    /// Starts serving a request. `None` when the table is full: answer it without state.
+    pub fn serve(&mut self, request: &Message<'_>, path: Path, owner: Owner) -> Option<Key> {
+        if self.is_full() {
+            return None;
+        }
+        let method = request.cseq.method;
+        let machine = match method {
+            Method::Invite => Machine::ServerInvite(ServerInvite::new()),
+            _ => Machine::Server(Server::new()),
+        };
+        let key = self.server_key(request, method);
+        let merge = (method == Method::Invite && request.to.tag().is_none()).then(|| self.merge_key(request));
+        let slot = self.transactions.insert(Transaction {
+            machine,
+            path,
+            owner,
+            method,
+            nonce: 0,
+            bytes: Vec::new(),
+            cancel: None,
+            reply: Some(Box::new(Reply::new(request, path.remote))),
+            key,
+            merge,
+            queued: None,
+        });
+        self.servers.insert(key, slot);
+        if let Some(merge) = merge {
+            self.merged.insert(merge, slot);
+        }
+        Some(slot)
+    }
+
+    /// Makes `owner` the one who decides about a served INVITE.
+    pub fn set_owner(&mut self, key: Key, owner: Owner) {
+        if let Some(transaction) = self.transactions.get_mut(key) {
+            transaction.owner = owner;
+        }
+    }
+
+    /// Answers a served request. Returns the bytes of a 2xx to INVITE, which its owner must repeat.
+    pub fn respond(&mut self, now: Instant, key: Key, response: &Response<'_>) -> Option<Vec<u8>> {
+        let transaction = self.transactions.get(key)?;
+        let (path, times) = (transaction.path, self.times(transaction.path.transport));
+        let agent = self.config.agent.as_deref();
+        let bytes = transaction.reply.as_ref()?.write(response, agent).ok()?;
+        let kind = response_kind(response.status);
+        let transaction = self.transactions.get_mut(key)?;
+        let allowed = match &mut transaction.machine {
+            Machine::ServerInvite(invite) => invite.on_respond(now, kind, &times),
+            Machine::Server(server) => server.on_respond(now, kind, &times),
+            _ => false,
+        };
+        if !allowed {
+            return None;
+        }
+        let is_invite_success = kind == Tell::Success && transaction.method == Method::Invite;
+        if kind != Tell::Provisional {
+            transaction.reply = None;
+        }
+        transaction.bytes = if is_invite_success {
+            Vec::new()
+        } else {
+            bytes.clone()
+        };
+        self.arm(key);
+        self.send(path, bytes.clone());
+        is_invite_success.then_some(bytes)
+    }
+
+    /// Answers a request and keeps nothing (RFC 3261 §8.2.7).
+    pub fn respond_stateless(&mut self, request: &Message<'_>, path: Path, response: &Response<'_>) {
+        let agent = self.config.agent.as_deref();
+        if let Ok(bytes) = Reply::new(request, path.remote).write(response, agent) {
+            self.send(path, bytes);
+        }
+    }
+
+    /// A To tag that is the same for every copy of a request.
+    pub fn stateless_tag(&self, request: &Message<'_>) -> String {
+        format!("{:032x}", self.server_key(request, request.cseq.method))
+    }
+
+    /// RFC 3261 §17.2.3: branch, sent-by and method; for peers without the magic cookie the older fields.
+    fn server_key(&self, request: &Message<'_>, method: Method) -> u128 {
+        let mut hasher = self.hasher;
+        let mut part = |bytes: &[u8]| {
+            hasher.write(bytes);
+            hasher.write_u8(0);
+        };
+        match request.via.branch() {
+            Some(branch) if branch.len() > 7 && branch.starts_with(b"z9hG4bK") => {
+                part(branch);
+                part(&request.via.host.to_ascii_lowercase());
+                part(&request.via.port.unwrap_or(0).to_be_bytes());
+            }
+            branch => {
+                part(request.call_id);
+                part(request.from.tag().unwrap_or_default());
+                part(&request.cseq.number.to_be_bytes());
+                part(request.via.host);
+                part(branch.unwrap_or_default());
+            }
+        }
+        part(if method == Method::Other {
+            request.cseq.method_text
+        } else {
+            method.as_str().as_bytes()
+        });
+        hasher.finish128().as_u128()
+    }
+
+    fn merge_key(&self, request: &Message<'_>) -> u64 {
+        let mut hasher = self.hasher;
+        for part in [
+            request.call_id,
+            request.from.tag().unwrap_or_default(),
+            &request.cseq.number.to_be_bytes(),
+        ] {
+            hasher.write(part);
+            hasher.write_u8(0);
+        }
+        hasher.finish()
+    }
+}
