@@ -18,6 +18,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("flow", &["units", "directory", "campaign", "call"]),
     ("store", &["units", "directory", "campaign", "call", "flow"]),
     (
+        "config",
+        &["units", "directory", "campaign", "call", "flow", "store"],
+    ),
+    (
         "switch",
         &[
             "units",
@@ -26,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "call",
             "flow",
             "store",
+            "config",
             "sip",
             "media",
         ],
@@ -39,22 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "call",
             "flow",
             "store",
+            "config",
             "switch",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "units",
-            "directory",
-            "campaign",
-            "call",
-            "flow",
-            "store",
-            "switch",
-            "web",
-            "sip",
-            "media",
         ],
     ),
     (
@@ -273,7 +264,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All sources of the workspace; files that hold nothing but tests are left out.
+/// All sources of the workspace; files that hold nothing but tests, examples or benchmarks are left out.
 fn sources() -> Vec<Source> {
     let src = root().join("src");
     let mut files = Vec::new();
@@ -306,7 +297,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
             .to_string_lossy()
             .into_owned();
         if path.is_dir() {
-            if name != "tests" && name != "target" {
+            if !["tests", "examples", "benches", "target"].contains(&name.as_str()) {
                 collect(&path, files);
             }
         } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
