@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::peer::{
     Call, CallEvent, Description, Dial, DigitStyle, EVENT_TYPE, Heard, Law, Match, UserAgent, Voice, find,
-    read_description, write_description,
+    find_rough, read_description, write_description,
 };
 use super::timeline::Timeline;
 
