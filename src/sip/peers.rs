@@ -13,6 +13,8 @@ pub(crate) struct PeerEntry {
     /// The user part of our Contact: unguessable, so that it also tells whose call comes in.
     pub contact_user: String,
     pub binding: Option<Box<Binding>>,
+    /// Route values that the registrar wants on our requests (RFC 3608).
+    pub service_route: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,7 @@ impl Peers {
                 peer,
                 contact_user,
                 binding: None,
+                service_route: Vec::new(),
             }),
         }
     }
@@ -73,6 +76,14 @@ impl PeerEntry {
             transport,
             advertised,
         })
+    }
+
+    /// Route values of a request outside dialogs: the registrar's, else the configured proxy.
+    pub fn routes(&self) -> Vec<String> {
+        match self.service_route.is_empty() {
+            true => self.peer.route.iter().cloned().collect(),
+            false => self.service_route.clone(),
+        }
     }
 
     /// Our Contact URI towards this peer.

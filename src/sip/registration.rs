@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::deadlines::Waiting;
 use crate::digest::{Authenticator, Unanswerable};
 use crate::event::{Event, Sighting};
-use crate::message::{Address, Message, Method, Name, Params, Uri, Writer, decimal, is_clean};
+use crate::message::{Address, Message, Method, Name, Params, Uri, Writer, decimal, is_clean, lossy};
 use crate::peer::PeerId;
 use crate::reason::retry_after;
 use crate::slab::Key;
@@ -31,6 +31,8 @@ pub struct Registration {
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Wait after 403 and 404: a person has to look.
 const SLOW_LANE: Duration = Duration::from_secs(600);
+/// Most Service-Route values kept.
+const MAX_ROUTES: usize = 8;
 /// Longest expiry taken from a 423, in seconds.
 const MAX_EXPIRES: u32 = 86_400;
 
@@ -215,6 +217,14 @@ impl Binding {
         {
             let address = (ip, port.unwrap_or(advertised.port())).into();
             wire.tell(Event::PublicAddress { peer, address });
+        }
+        let service_route = response
+            .values(Name::ServiceRoute)
+            .take(MAX_ROUTES)
+            .map(|value| lossy(value).into_owned());
+        let service_route = service_route.collect();
+        if let Some(entry) = wire.peers.get_mut(peer) {
+            entry.service_route = service_route;
         }
         (self.state, self.failures, self.raised) = (State::Registered, 0, false);
         self.due_at = Some(now + refresh_after(granted, wire.random()));

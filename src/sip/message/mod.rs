@@ -6,6 +6,7 @@
 //! It must never panic, recurse or allocate by a length that a peer names.
 
 mod address;
+mod frame;
 mod name;
 mod parse;
 mod revise;
@@ -17,6 +18,7 @@ mod via;
 mod write;
 
 pub use address::Address;
+pub use frame::frame_length;
 pub use name::{Method, Name};
 pub use parse::{Header, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, ParseError, Start};
 pub use revise::{Revision, ack_for_failure, cancel_for, revise};

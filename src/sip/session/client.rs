@@ -80,11 +80,7 @@ impl Session {
         check(&invite)?;
         let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
         let path = entry.path(0).ok_or(InviteError::NoTarget)?;
-        let (contact, route, has_more) = (
-            entry.contact(),
-            entry.peer.route.clone(),
-            entry.peer.targets.len() > 1,
-        );
+        let (contact, routes, has_more) = (entry.contact(), entry.routes(), entry.peer.targets.len() > 1);
         let nonce = wire.random();
         let mut session = Self::new(
             SessionId(key.0),
@@ -102,7 +98,7 @@ impl Session {
         session.remote = name_addr(None, &invite.to).into_bytes().into();
         session.contact = contact;
         session.cseq = 1;
-        session.send_invite(wire, now, path, &invite, route.as_deref())?;
+        session.send_invite(wire, now, path, &invite, &routes)?;
         session.local_sdp = invite.sdp;
         session.give_up_at = Some(now + wire.config.ring_limit);
         session.target_at = has_more.then_some(now + wire.config.target_timeout);
@@ -115,7 +111,7 @@ impl Session {
         now: Instant,
         path: Path,
         invite: &Invite,
-        route: Option<&str>,
+        routes: &[String],
     ) -> Result<(), InviteError> {
         let (agent, expires, min_se) = (
             wire.config.agent.clone(),
@@ -126,7 +122,7 @@ impl Session {
         let sent = wire.request(now, path, owner, Method::Invite, |via| {
             let mut writer = Writer::request("INVITE", invite.uri.as_bytes());
             writer.header("Via", via);
-            if let Some(route) = route {
+            for route in routes {
                 writer.header("Route", route.as_bytes());
             }
             writer.header_fmt(

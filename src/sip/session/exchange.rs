@@ -45,6 +45,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// The transaction of our offer on its way.
+    pub fn offering_key(&self) -> Option<Key> {
+        self.offering.as_ref().map(|offering| offering.transaction)
+    }
+
     pub fn take_offered(&mut self) -> Option<Key> {
         self.offered.take().map(|offered| offered.transaction)
     }

@@ -33,27 +33,23 @@ impl Session {
     /// cleaned up.
     pub(super) fn cancel_invite(&mut self, wire: &mut Wire, now: Instant, lines: Vec<u8>) {
         self.state = State::Cancelling;
-        self.target_at = None;
+        (self.target_at, self.give_up_at) = (None, None);
         let Some(key) = self.invite else { return };
         if wire.is_calling(key) {
             self.release = Some(lines);
-            self.give_up_at = None; // Timer B ends it.
         } else {
             self.send_cancel(wire, now, key, &lines);
         }
     }
 
-    /// Sends CANCEL once; a final response is waited for 64*T1 at most.
+    /// Sends CANCEL once; the transaction waits for a final response 64*T1 at most.
     pub(super) fn send_cancel(&mut self, wire: &mut Wire, now: Instant, key: Key, lines: &[u8]) {
         if wire.cancel(now, key, self.id, lines).is_some() {
             self.live += 1;
-            if self.invite == Some(key) && self.state == State::Cancelling {
-                self.give_up_at = Some(now + wire.config.t1 * 64);
-            }
         }
     }
 
-    /// Timer C, a cancelled INVITE without a final response, or a peer's INVITE that nobody answered.
+    /// Timer C, or a peer's INVITE that nobody answered.
     pub(super) fn give_up_invite(&mut self, wire: &mut Wire, now: Instant) {
         if self.give_up_at.is_none_or(|at| at > now) {
             return;
@@ -63,13 +59,6 @@ impl Session {
             State::Calling => {
                 self.tell_failed(wire, local_failure(408));
                 self.cancel_invite(wire, now, Vec::new());
-            }
-            State::Cancelling => {
-                if let Some(key) = self.invite {
-                    wire.abandon(key);
-                    self.live = self.live.saturating_sub(1);
-                }
-                self.state = State::Over;
             }
             State::Incoming => {
                 self.refuse(wire, now, 480, &[]);
@@ -88,6 +77,9 @@ impl Session {
     pub(super) fn finish_exchange(&mut self, wire: &mut Wire, now: Instant) {
         if let Some(key) = self.exchange.take_offered() {
             self.respond(wire, now, key, 487, &[], b"");
+        }
+        if let Some(key) = self.exchange.offering_key() {
+            wire.hurry(now, key);
         }
         self.exchange = Exchange::default();
         self.refresh.stop();

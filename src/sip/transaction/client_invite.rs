@@ -23,9 +23,13 @@ pub(crate) struct ClientInvite {
     state: State,
     clocks: Clocks,
     patience: Duration,
+    /// The answer is no longer wanted, so it is waited for only 64*T1 more.
+    hurried: bool,
 }
 
 const TIMER_D: Duration = Duration::from_secs(32);
+/// Longest wait for a final response after a provisional one: beyond Timer C of the owner and of proxies.
+const PROCEEDING: Duration = Duration::from_secs(240);
 
 impl ClientInvite {
     /// The INVITE has just been sent.
@@ -39,13 +43,18 @@ impl ClientInvite {
             state: State::Calling,
             clocks,
             patience: times.patience(),
+            hurried: false,
         }
     }
 
     pub fn on_response(&mut self, now: Instant, kind: Tell, times: &Times) -> Step {
         let (state, step) = match (self.state, kind) {
             (State::Calling | State::Proceeding, Tell::Provisional) => {
-                self.clocks = Clocks::default();
+                if !self.hurried {
+                    self.clocks.only_expire(now + PROCEEDING);
+                } else if self.state == State::Calling {
+                    self.clocks.only_expire(now + self.patience);
+                }
                 (State::Proceeding, Step::told(Tell::Provisional))
             }
             (State::GivenUp, Tell::Provisional) => (State::GivenUp, Step::told(Tell::Provisional)),
@@ -87,14 +96,27 @@ impl ClientInvite {
                 self.clocks.only_expire(now + self.patience);
                 return Step::told(Tell::Timeout);
             }
+            let was = self.state;
             self.state = State::Terminated;
             self.clocks = Clocks::default();
-            return Step::NOTHING;
+            return if was == State::Proceeding {
+                Step::told(Tell::Timeout)
+            } else {
+                Step::NOTHING
+            };
         }
         match self.state {
             State::Calling if self.clocks.resend_due(now, Duration::MAX) => Step::RESEND,
             _ => Step::NOTHING,
         }
+    }
+
+    /// The owner gave the INVITE up: a final response is waited for 64*T1 (RFC 3261 §9.1).
+    pub fn hurry(&mut self, now: Instant) {
+        if self.state == State::Proceeding && !self.hurried {
+            self.clocks.only_expire(now + self.patience);
+        }
+        self.hurried = true;
     }
 
     pub fn on_unreachable(&mut self) -> Step {
@@ -185,7 +207,7 @@ mod tests {
             invite.on_response(now, Tell::Provisional, &TIMES).tell,
             Some(Tell::Provisional)
         );
-        assert_eq!(invite.next_timeout(), None);
+        assert_eq!(invite.next_timeout(), Some(now + PROCEEDING));
         assert_eq!(
             invite.on_response(now, Tell::Success, &TIMES).tell,
             Some(Tell::Success)
@@ -196,6 +218,20 @@ mod tests {
         );
         assert_eq!(invite.on_response(now, Tell::Failure, &TIMES), Step::NOTHING);
         assert_eq!(invite.on_timeout(now + Duration::from_secs(32)), Step::NOTHING);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn an_invite_given_up_while_proceeding_is_forgotten_after_64_t1() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        invite.on_response(now, Tell::Provisional, &TIMES);
+        invite.hurry(now);
+        invite.on_response(now + TIMES.t1, Tell::Provisional, &TIMES);
+        assert_eq!(
+            invite.on_timeout(now + TIMES.patience()).tell,
+            Some(Tell::Timeout)
+        );
         assert!(invite.is_terminated());
     }
 

@@ -84,7 +84,20 @@ impl Wire {
         let owner = Owner::Session(session, Purpose::Cancel);
         let key = self.start_client(now, path, owner, Method::Cancel, nonce, bytes);
         self.transactions.get_mut(invite)?.cancel = Some(key);
+        self.hurry(now, invite);
         Some(key)
+    }
+
+    /// Waits for the final response of an INVITE only 64*T1 more.
+    pub fn hurry(&mut self, now: Instant, invite: Key) {
+        if let Some(Transaction {
+            machine: Machine::ClientInvite(machine),
+            ..
+        }) = self.transactions.get_mut(invite)
+        {
+            machine.hurry(now);
+            self.arm(invite);
+        }
     }
 
     /// The request of a client transaction, for sending it again in another form.

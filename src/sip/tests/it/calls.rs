@@ -100,6 +100,34 @@ fn a_ringing_call_is_cancelled_at_both_ends() {
 }
 
 #[test]
+fn a_probe_tells_whether_the_peer_lives() {
+    let mut net = Net::pair();
+    net.act(0, |endpoint, now| endpoint.probe(now, crate::net::PEER));
+    net.seconds(1);
+    let Some(Event::Probed {
+        status: 200, after, ..
+    }) = net.nodes[0].events.last()
+    else {
+        panic!("no answer")
+    };
+    assert_eq!(*after, Duration::from_millis(20));
+    net.lose = Box::new(|_| true);
+    net.act(0, |endpoint, now| endpoint.probe(now, crate::net::PEER));
+    net.seconds(33);
+    assert!(matches!(
+        net.nodes[0].events.last(),
+        Some(Event::Probed { status: 408, .. })
+    ));
+    net.assert_clean();
+}
+
+#[test]
+fn an_endpoint_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<sip::Endpoint>();
+}
+
+#[test]
 fn digits_by_info_reach_the_other_side() {
     let mut net = Net::pair();
     let (caller, callee) = net.connect();
@@ -130,7 +158,7 @@ fn the_ack_goes_to_the_contact_of_the_answer() {
 }
 
 #[test]
-fn with_a_fifth_of_all_datagrams_lost_nearly_all_calls_complete() {
+fn race_49_with_a_fifth_of_all_datagrams_lost_nearly_all_calls_complete() {
     let mut complete = 0;
     for seed in 0..200 {
         let mut net = Net::seeded(seed + 1);

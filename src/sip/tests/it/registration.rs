@@ -221,6 +221,42 @@ fn the_address_that_the_registrar_sees_is_told() {
 }
 
 #[test]
+fn the_service_route_of_the_registrar_is_put_on_our_calls() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    let lines = "Expires: 60\r\nService-Route: <sip:edge.example.com;lr>, <sip:core.example.com;lr>\r\n";
+    net.reply(&request, "200 OK", "r", lines, "");
+    net.call(0);
+    let invite = net.last("INVITE");
+    assert!(
+        invite.contains("Route: <sip:edge.example.com;lr>\r\nRoute: <sip:core.example.com;lr>\r\n"),
+        "{invite}"
+    );
+}
+
+#[test]
+fn race_31_registering_again_with_a_new_address_is_sent_at_once_and_calls_stay() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.call(0);
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("203.0.113.9:40000"));
+    net.endpoint(0).set_peer(peer);
+    register(&mut net);
+    let again = net.got("REGISTER");
+    assert_eq!(header(&again, "CSeq"), "2 REGISTER");
+    assert!(
+        header(&again, "Contact").contains("@203.0.113.9:40000>"),
+        "{again}"
+    );
+    assert!(header(&again, "Via").starts_with("SIP/2.0/UDP 203.0.113.9:40000;"));
+    assert_eq!(net.endpoint(0).counters().active, 1);
+}
+
+#[test]
 fn a_call_to_our_registration_is_known_by_its_contact_user() {
     let mut net = registrar_net();
     let user = net.endpoint(0).contact_user(PEER).unwrap().to_owned();
