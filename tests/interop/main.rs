@@ -16,6 +16,7 @@ mod calls;
 mod demo;
 mod keys;
 mod place;
+mod records;
 mod server;
 mod sipp;
 mod softphone;
