@@ -151,6 +151,9 @@ impl Exchange {
         self.sessions.remove(&leg.session);
         if let Some(index) = self.trunk_index(&leg.trunk) {
             self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
+            if leg.number == LegNumber(0) {
+                self.lines[index].inbound = self.lines[index].inbound.saturating_sub(1);
+            }
         }
         if leg.opened {
             self.media(
