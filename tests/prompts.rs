@@ -40,16 +40,21 @@ fn wanted() -> Vec<(Language, String, String)> {
         .collect()
 }
 
-fn recordings_in(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap();
+fn recordings_in(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
-            recordings_in(&path, &format!("{prefix}{stem}/"), found);
+            recordings_in(&path, &format!("{prefix}{stem}/"), found)?;
         } else if path.extension().is_some_and(|ending| ending == "ogg") {
             found.insert(format!("{prefix}{stem}"));
         }
     }
+    Ok(())
 }
 
 /// Runs a check over all recordings and names every one that fails, not only the first.
@@ -103,7 +108,7 @@ fn every_recording_that_is_asked_for_exists_with_its_words_beside_it() {
 fn no_recording_lies_about_that_nothing_asks_for() {
     for language in Catalogue::languages() {
         let mut found = BTreeSet::new();
-        recordings_in(&folder(language), "", &mut found);
+        recordings_in(&folder(language), "", &mut found).unwrap();
         let catalogue = Catalogue::bundled(language);
         let strangers: Vec<&String> = found
             .iter()

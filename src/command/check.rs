@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
-use crate::store::SqliteStore;
+use crate::store::{DirectoryStore, SqliteStore};
 use crate::switch::prompt_library::PromptLibrary;
 use crate::switch::{campaigns_of, flows_of, missing_prompts, routes_of};
 
@@ -94,7 +94,14 @@ fn findings(args: &Args) -> Findings {
         }
         Err(problems) => findings.problems.extend(problems),
     }
-    if let Err(error) = Directory::bundled() {
+    let directory = match &store {
+        Some(store) => store
+            .current_directory()
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        None => Directory::bundled().map(drop).map_err(|error| error.to_string()),
+    };
+    if let Err(error) = directory {
         findings.problems.push(format!("directory: {error}"));
     }
     warn(&config, &mut findings);

@@ -17,6 +17,7 @@ use crate::call::record::UtcMicros;
 use crate::directory::import::{Import, Imported, InputFile};
 use crate::directory::{Counts, Dataset, Directory, Source, SourceKind, changes};
 use crate::store::{DirectoryStore, SqliteStore};
+use crate::units::State;
 
 /// A file larger than this is not a file of the directory.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
@@ -198,7 +199,10 @@ struct Status<'a> {
     edition: i64,
     version: String,
     counts: Counts,
+    /// Seats of the House.
     vacancies: Vec<String>,
+    /// A state for each empty seat.
+    senate_vacancies: Vec<State>,
     /// Members whose expected end has passed: still listed, because only a newer list removes them.
     past_expected_end: Vec<&'a str>,
     sources: &'a [Source],
@@ -217,6 +221,7 @@ fn status(args: &StatusArgs, store: &StoreArgs) -> anyhow::Result<ExitCode> {
         version: directory.version(),
         counts: directory.counts(),
         vacancies: directory.vacancies().iter().map(ToString::to_string).collect(),
+        senate_vacancies: directory.senate_vacancies(),
         past_expected_end: past.map(|target| target.name.as_str()).collect(),
         sources: directory.sources(),
     };
@@ -250,7 +255,8 @@ impl Status<'_> {
                 names.join(", ")
             }
         };
-        let vacant: Vec<_> = self.vacancies.iter().map(String::as_str).collect();
+        let mut vacant: Vec<_> = self.vacancies.iter().map(String::as_str).collect();
+        vacant.extend(self.senate_vacancies.iter().map(State::as_str));
         let mut lines = vec![
             format!("directory of {} ({from})", self.version),
             format!(

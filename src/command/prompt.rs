@@ -7,11 +7,12 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use media::Law;
 use media::audio_file::{self, Level};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::flow::catalogue::Catalogue;
+use crate::flow::catalogue::{Catalogue, Piece};
 use crate::switch::prompt_library::{ENDINGS, PromptLibrary, Source, is_id};
 use crate::units::Language;
 
@@ -53,6 +54,14 @@ enum PromptCommand {
         #[arg(long, default_value = "en")]
         language: Language,
     },
+    /// Writes what the telephone hears of a prompt, with examples in its slots, as a WAV file
+    Preview {
+        key: String,
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[arg(long, default_value = "en")]
+        language: Language,
+    },
     /// Makes the built-in recordings from their words again, where these changed (needs a source tree)
     Render {
         /// Passed on to scripts/render-prompts, for example: --language es --only prompts
@@ -84,6 +93,7 @@ pub fn run(arguments: &PromptArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         PromptCommand::List { json, all, language } => list(&arguments.directory()?, *json, *all, *language),
         PromptCommand::Add { key, file, language } => add(&arguments.directory()?, key, file, *language),
+        PromptCommand::Preview { key, to, language } => preview(&arguments.directory()?, key, to, *language),
         PromptCommand::Render { arguments } => render(arguments),
     }
 }
@@ -314,6 +324,54 @@ fn report_added(target: &Path, replaced: &[PathBuf], seconds: f64, level: &Level
     }
 }
 
+fn preview(directory: &Path, key: &str, to: &Path, language: Language) -> anyhow::Result<ExitCode> {
+    let library = open(directory)?;
+    let catalogue = Catalogue::bundled(language);
+    let pieces = catalogue.pieces(key, &|slot| example(catalogue, slot));
+    let clips = library.clips(language, &pieces);
+    if clips.is_empty() {
+        bail!("{key} has no recording in {language} nor in English");
+    }
+    let heard = clips
+        .iter()
+        .flat_map(|clip| clip.bytes(Law::Mu))
+        .map(|byte| Law::Mu.decode(*byte));
+    let samples: Vec<i16> = heard.collect();
+    let wav = audio_file::encode_wav(&samples, audio_file::TELEPHONE_RATE)?;
+    write_atomically(to, &wav).with_context(|| format!("{} cannot be written", to.display()))?;
+    let seconds = samples.len() as f64 / f64::from(audio_file::TELEPHONE_RATE);
+    println!("{}: {seconds:.1} s: {}", to.display(), catalogue.text(&pieces));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What stands in a slot when nobody calls.
+fn example(words: &Catalogue, slot: &str) -> Vec<Piece> {
+    let state = |code: &str| code.parse().map(|state| words.state(state)).unwrap_or_default();
+    match slot {
+        "zip" => words.digits("94110"),
+        "last4" => words.digits("0142"),
+        "state" => state("CA"),
+        "territory" => state("PR"),
+        "district" => "CA"
+            .parse()
+            .map(|state| words.district(state, Some(14)))
+            .unwrap_or_default(),
+        "delegate" => vec![Piece::recording("fragments/a-resident-commissioner")],
+        "title" => words.title("representative", Some("P000197")),
+        "name" | "fallback" => words.name("P000197"),
+        "office" => vec![Piece::recording("fragments/office-washington")],
+        "city" => words.place("Phoenix"),
+        "n" => words.number(2),
+        "offices" => words.offices(3),
+        "calls_left" => words.calls_left(2),
+        "day" => words.weekday(1),
+        "time" => words.time(9, 30),
+        "zone" => words.zone("America/New_York"),
+        "url" => vec![Piece::recording("fragments/url-house")],
+        _ => Vec::new(),
+    }
+}
+
 fn render(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let script = script().context(
         "scripts/render-prompts is not here. Run this in a source tree of Trunkline; the script says what else it needs.",
@@ -387,6 +445,46 @@ mod tests {
         add(&folder.path().join("own"), "custom", &file, Language::ENGLISH).unwrap();
         assert!(!folder.path().join("own/en/custom.mp3").exists());
         assert!(folder.path().join("own/en/custom.wav").exists());
+    }
+
+    #[test]
+    fn preview_is_what_the_telephone_hears() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("heard.wav");
+        preview(
+            Path::new("/nonexistent"),
+            "callback_consent",
+            &file,
+            Language::SPANISH,
+        )
+        .unwrap();
+        let sound = audio_file::decode(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(sound.rate(), 8000);
+        assert!(
+            (9.0..25.0).contains(&sound.duration().as_secs_f64()),
+            "{:?}",
+            sound.duration()
+        );
+        assert!(
+            preview(
+                Path::new("/nonexistent"),
+                "no_such_prompt",
+                &file,
+                Language::ENGLISH
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn every_slot_of_the_catalogue_has_an_example_or_plain_words() {
+        let catalogue = Catalogue::bundled(Language::ENGLISH);
+        for key in catalogue.keys() {
+            let plain = catalogue.recording_words(&format!("{key}-plain")).is_some();
+            for slot in catalogue.slots(key).filter(|_| !plain) {
+                assert!(!example(catalogue, slot).is_empty(), "{key} {slot}");
+            }
+        }
     }
 
     #[test]

@@ -25,8 +25,9 @@ use crate::units::{CampaignId, TrunkName};
 
 /// A simulated call that is not over by then is cut.
 const LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
-/// A simulated caller presses keys this long after the flow began to wait for them.
-const THINKS: Duration = Duration::from_millis(1500);
+/// A simulated caller presses keys this long after the flow began to wait for them: longer than the time in which
+/// digits count as the ZIP code's "+4".
+const THINKS: Duration = Duration::from_millis(2500);
 
 /// Runs a call as text, without a telephone: every prompt, key, decision, dial and disposition
 #[derive(Debug, clap::Args)]

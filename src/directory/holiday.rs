@@ -82,6 +82,12 @@ fn fixed(date: Date) -> Option<FederalHoliday> {
     }
 }
 
+/// Inauguration Day, a holiday in and around the capital only: 20 January of every fourth year after 1965 (5 USC
+/// 6103(c)). One on a Sunday is observed on the Monday after, which is Martin Luther King's birthday already.
+fn is_inauguration_day(date: Date) -> bool {
+    (date.month(), date.day()) == (1, 20) && date.year() >= 1969 && (date.year() - 1965) % 4 == 0
+}
+
 /// Where a closure applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -143,6 +149,9 @@ impl Closures {
         if let Some(holiday) = federal_holiday(date) {
             return Some(holiday.name());
         }
+        if state.as_str() == "DC" && is_inauguration_day(date) {
+            return Some("Inauguration Day");
+        }
         if self.added.is_empty() {
             return None;
         }
@@ -180,6 +189,26 @@ mod tests {
             // New Year's Day on a Saturday is observed in the year before.
             assert!((10..=12).contains(&names.len()), "{year}: {names:?}");
         }
+    }
+
+    #[test]
+    fn inauguration_day_closes_the_capital_alone() {
+        let (capital, ohio) = ("DC".parse().unwrap(), "OH".parse().unwrap());
+        let closures = Closures::default();
+        for day in [
+            date(2033, 1, 20),
+            date(2021, 1, 20),
+            date(2013, 1, 21),
+            date(1985, 1, 21),
+        ] {
+            assert!(closures.closed(day, capital).is_some(), "{day}");
+        }
+        assert_eq!(
+            closures.closed(date(2033, 1, 20), capital),
+            Some("Inauguration Day")
+        );
+        assert_eq!(closures.closed(date(2033, 1, 20), ohio), None);
+        assert_eq!(closures.closed(date(2032, 1, 20), capital), None);
     }
 
     #[test]

@@ -248,9 +248,20 @@ impl Directory {
             .collect()
     }
 
-    /// Seats that nobody holds, by state and number.
+    /// Seats of the House that nobody holds, by state and number.
     pub fn vacancies(&self) -> &[District] {
         &self.vacant
+    }
+
+    /// States with fewer than two senators, once for each empty seat.
+    pub fn senate_vacancies(&self) -> Vec<State> {
+        let states = states::STATES
+            .iter()
+            .filter(|facts| facts.standing == Standing::State);
+        let parsed = states.filter_map(|facts| facts.code.parse().ok());
+        parsed
+            .flat_map(|state| (self.senators(state).count()..2).map(move |_| state))
+            .collect()
     }
 
     pub fn sources(&self) -> &[Source] {

@@ -152,43 +152,39 @@ fn joined(mut rows: Vec<ZipRow>, shares: &[ShareRow], zones: &mut Zones) -> Vec<
 
 /// The most common zone of each state.
 fn state_zones(zips: &[ZipEntry]) -> HashMap<State, u16> {
-    let zoned = zips.iter().filter_map(|entry| Some((entry.state, entry.zone?)));
-    most_common(zoned)
-        .into_iter()
-        .map(|(state, (zone, _))| (state, zone))
-        .collect()
-}
-
-fn prefixes(zips: &[ZipEntry]) -> HashMap<u16, State> {
-    let placed = zips.iter().filter(|entry| entry.kind != ZipKind::Military);
-    let common = most_common(placed.map(|entry| (prefix_number(entry.zip), entry.state)));
-    let sure = common
-        .into_iter()
-        .filter(|(_, (_, part))| *part >= PREFIX_MAJORITY);
-    sure.map(|(prefix, (state, _))| (prefix, state)).collect()
-}
-
-/// For each key its most common value, and the part of the key's occurrences that have it.
-fn most_common<K, V>(pairs: impl Iterator<Item = (K, V)>) -> HashMap<K, (V, f64)>
-where
-    K: Copy + Eq + std::hash::Hash,
-    V: Copy + Ord + std::hash::Hash,
-{
-    let mut counts: HashMap<K, HashMap<V, usize>> = HashMap::new();
-    for (key, value) in pairs {
-        *counts.entry(key).or_default().entry(value).or_default() += 1;
+    let mut counts: Vec<((State, u16), usize)> = Vec::new();
+    for (state, zone) in zips.iter().filter_map(|entry| Some((entry.state, entry.zone?))) {
+        count(&mut counts, (state, zone));
     }
-    let winner = |counts: HashMap<V, usize>| {
-        let total: usize = counts.values().sum();
-        let most = counts
-            .into_iter()
-            .max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-        most.map(|(value, count)| (value, count as f64 / total as f64))
-    };
+    counts.sort_by_key(|(_, count)| *count); // the most common comes last and stays
     counts
         .into_iter()
-        .filter_map(|(key, counts)| Some((key, winner(counts)?)))
+        .map(|((state, zone), _)| (state, zone))
         .collect()
+}
+
+/// ZIP codes of armed forces mail have no place and do not count.
+fn prefixes(zips: &[ZipEntry]) -> HashMap<u16, State> {
+    let by_prefix = zips.chunk_by(|a, b| a.zip.prefix() == b.zip.prefix());
+    let sure = by_prefix.filter_map(|group| {
+        let mut counts = Vec::new();
+        for entry in group.iter().filter(|entry| entry.kind != ZipKind::Military) {
+            count(&mut counts, entry.state);
+        }
+        let total: usize = counts.iter().map(|(_, count)| count).sum();
+        let (state, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let nearly_all = most as f64 >= PREFIX_MAJORITY * total as f64;
+        nearly_all.then_some((prefix_number(group[0].zip), state))
+    });
+    sure.collect()
+}
+
+/// Counts one more of a value; neighbours are alike, so the search from the end is short.
+fn count<T: PartialEq>(counts: &mut Vec<(T, usize)>, value: T) {
+    match counts.iter_mut().rev().find(|(known, _)| *known == value) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((value, 1)),
+    }
 }
 
 fn prefix_number(zip: Zip) -> u16 {

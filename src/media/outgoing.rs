@@ -11,8 +11,8 @@ const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
 /// A relayed sender whose sequence numbers jump by more than this is taken up anew.
 const SEQUENCE_STEP: i16 = 1000;
 
-/// A late packet lies behind the newest one by at most as many ticks as that many packets of 60 ms hold.
-const LATEST: i64 = SEQUENCE_STEP as i64 * 480;
+/// So many packets in a row from the past mean that the sender counts anew.
+const RESTART: u8 = 4;
 /// Our own feed was silent when its next timestamp lies further back than this.
 const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
 
@@ -68,6 +68,9 @@ struct Anchor {
     timestamp_offset: u32,
     /// When its newest packet came, and the timestamp of its end.
     newest: (Instant, u32),
+    /// Packets in a row that lay behind the newest one, and the sequence number that would continue them.
+    late: u8,
+    late_next: u16,
 }
 
 impl Outgoing {
@@ -141,15 +144,19 @@ impl Outgoing {
     /// Numbers a relayed packet. None for one from before the sender was taken up.
     pub fn relay(&mut self, now: Instant, incoming: &Incoming, payload_type: u8) -> Option<Header> {
         let header = &incoming.header;
-        let (mut anchor, marker) = match self.feed {
-            Feed::Relay(anchor) if anchor.fits(now, incoming) => (anchor, false),
-            _ => (self.take_up(now, incoming), true),
+        let known = match &mut self.feed {
+            Feed::Relay(anchor) if anchor.fits(now, incoming) => {
+                (!anchor.restarts(header)).then_some(*anchor)
+            }
+            _ => None,
         };
+        let marker = known.is_none();
+        let mut anchor = known.unwrap_or_else(|| self.take_up(now, incoming));
+        anchor.advance(now, incoming);
+        self.feed = Feed::Relay(anchor);
         if sequence_distance(header.sequence, anchor.first) < 0 {
             return None;
         }
-        anchor.advance(now, incoming);
-        self.feed = Feed::Relay(anchor);
         let sequence = header.sequence.wrapping_add(anchor.sequence_offset);
         let timestamp = header.timestamp.wrapping_add(anchor.timestamp_offset);
         if sequence_distance(sequence, self.sequence) >= 0 {
@@ -193,6 +200,8 @@ impl Outgoing {
             sequence_offset: self.sequence.wrapping_sub(header.sequence),
             timestamp_offset: start.wrapping_sub(shift).wrapping_sub(header.timestamp),
             newest: (now, sender_now),
+            late: 0,
+            late_next: 0,
         }
     }
 
@@ -220,12 +229,22 @@ impl Anchor {
             end,
         ));
         let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
-        // A late packet lies behind the newest one, however late it is; the newest one moves with the clock.
-        let in_time = match distance {
-            ..=0 => (-LATEST..=CLOCK_STEP).contains(&spoken),
-            _ => (spoken - elapsed).abs() <= CLOCK_STEP,
+        header.ssrc == self.ssrc
+            && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance)
+            && (spoken - elapsed).abs() <= CLOCK_STEP
+    }
+
+    /// Whether a sender counts anew from a little before where it was: several packets in a row, all behind the
+    /// newest one, are no reordering. Some senders do this after a hold.
+    fn restarts(&mut self, header: &Header) -> bool {
+        let late = sequence_distance(header.sequence, self.highest) < 0;
+        self.late = match late {
+            true if header.sequence == self.late_next => self.late.saturating_add(1),
+            true => 1,
+            false => 0,
         };
-        header.ssrc == self.ssrc && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance) && in_time
+        self.late_next = header.sequence.wrapping_add(1);
+        self.late >= RESTART
     }
 
     fn advance(&mut self, now: Instant, incoming: &Incoming) {
@@ -341,6 +360,29 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_that_counts_anew_after_a_hold_is_heard_again_within_four_packets() {
+        for (talked, taken_up_at) in [(20, 0), (500, 0), (60, 17), (3000, 0)] {
+            let start = Instant::now();
+            let mut outgoing = Outgoing::new(start, START);
+            let mut newest = 0;
+            for frame in taken_up_at..talked {
+                let now = start + frames(u32::from(frame));
+                newest = outgoing
+                    .relay(now, &incoming(frame, u32::from(frame) * 160, 1), 0)
+                    .unwrap()
+                    .sequence;
+            }
+            let resumed = start + frames(u32::from(talked) + 50);
+            let heard = (0..50u16).filter(|frame| {
+                let now = resumed + frames(u32::from(*frame));
+                let header = outgoing.relay(now, &incoming(*frame, u32::from(*frame) * 160, 1), 0);
+                header.is_some_and(|header| sequence_distance(header.sequence, newest) > 0)
+            });
+            assert!(heard.count() >= 47, "after {talked} packets");
+        }
+    }
+
+    #[test]
     fn withheld_packets_leave_no_hole() {
         let start = Instant::now();
         let mut outgoing = Outgoing::new(start, START);
@@ -390,19 +432,23 @@ mod tests {
         fn relaying_keeps_every_difference(
             first in any::<u16>(),
             base in any::<u32>(),
-            order in prop::collection::vec(0..60u16, 1..200),
+            fate in prop::collection::vec((0..10u8, 0..2u64, 0..60u64), 1..300),
         ) {
             let start = Instant::now();
             let mut outgoing = Outgoing::new(start, START);
-            let anchor = incoming(first, base, 1);
-            let out = outgoing.relay(start, &anchor, 0).unwrap();
-            for (position, offset) in order.iter().enumerate() {
-                // Arrival follows position, spread over the second that the packets span.
-                let now = start + Duration::from_millis(5) * position as u32;
-                let packet = incoming(first.wrapping_add(*offset), base.wrapping_add(u32::from(*offset) * 160), 1);
+            let out = outgoing.relay(start, &incoming(first, base, 1), 0).unwrap();
+            let mut arrivals: Vec<(u64, u16)> = Vec::new();
+            for (index, (loss, copies, delay)) in fate.into_iter().enumerate().filter(|(_, fate)| fate.0 > 1) {
+                let sent = (index as u64 + 1) * 20;
+                arrivals.extend((0..=copies).map(|copy| (sent + delay + copy * u64::from(loss), index as u16 + 1)));
+            }
+            arrivals.sort_unstable();
+            for (milliseconds, offset) in arrivals {
+                let now = start + Duration::from_millis(milliseconds);
+                let packet = incoming(first.wrapping_add(offset), base.wrapping_add(u32::from(offset) * 160), 1);
                 let header = outgoing.relay(now, &packet, 0).unwrap();
-                prop_assert_eq!(header.sequence.wrapping_sub(out.sequence), *offset);
-                prop_assert_eq!(header.timestamp.wrapping_sub(out.timestamp), u32::from(*offset) * 160);
+                prop_assert_eq!(header.sequence.wrapping_sub(out.sequence), offset);
+                prop_assert_eq!(header.timestamp.wrapping_sub(out.timestamp), u32::from(offset) * 160);
                 prop_assert_eq!(header.ssrc, START.ssrc);
             }
         }

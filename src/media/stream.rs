@@ -102,7 +102,10 @@ pub struct Stream {
     outgoing: Outgoing,
     presses: Receiver,
     digits: Sender,
-    playout: Option<(Playout, Instant)>,
+    /// What is played. Boxed: most streams play nothing most of the time.
+    playout: Option<Box<Playout>>,
+    /// When the playout was asked for.
+    asked: Instant,
     heard: Instant,
     silence_told: bool,
     refused: u64,
@@ -130,6 +133,7 @@ impl Stream {
             presses: Receiver::default(),
             digits: Sender::default(),
             playout: None,
+            asked: now,
             heard: now,
             silence_told: false,
             refused: 0,
@@ -149,7 +153,7 @@ impl Stream {
     }
 
     pub fn play(&mut self, now: Instant, playout: Playout) {
-        self.playout = Some((playout, now));
+        (self.playout, self.asked) = (Some(Box::new(playout)), now);
     }
 
     pub fn stop(&mut self) {
@@ -306,7 +310,8 @@ impl Stream {
         }
         let due = frames.min(2);
         if frames > due {
-            self.outgoing.skip((frames - due) * FRAME_TICKS as u32);
+            self.outgoing
+                .skip((frames - due).wrapping_mul(FRAME_TICKS as u32));
             self.skipped += u64::from(frames - due);
         }
         for _ in 0..due {
@@ -332,8 +337,8 @@ impl Stream {
         }
         let filling = alone && self.config.fill_silence;
         match &self.playout {
-            Some((_, asked))
-                if destination.is_none() && now.saturating_duration_since(*asked) < PLAYOUT_PATIENCE => {}
+            Some(_)
+                if destination.is_none() && now.saturating_duration_since(self.asked) < PLAYOUT_PATIENCE => {}
             Some(_) => self.send_audio(now, destination, told, send),
             None if filling => self.send_audio(now, destination, told, send),
             // A pause between presses while another stream feeds this one.
@@ -364,7 +369,7 @@ impl Stream {
             let packet = &mut packet[..HEADER_BYTES + ticks];
             let law = self.config.agreed.law;
             match &mut self.playout {
-                Some((playout, _)) => playout.fill(law, &mut packet[HEADER_BYTES..]),
+                Some(playout) => playout.fill(law, &mut packet[HEADER_BYTES..]),
                 None => packet[HEADER_BYTES..].fill(law.silence()),
             }
             let header = self
@@ -376,7 +381,7 @@ impl Stream {
                 self.count_sent(0..packet.len());
             }
         }
-        if let Some((playout, _)) = self.playout.take_if(|(playout, _)| playout.is_over()) {
+        if let Some(playout) = self.playout.take_if(|playout| playout.is_over()) {
             told.played = Some(playout.play());
         }
     }

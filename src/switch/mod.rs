@@ -11,6 +11,7 @@ mod run;
 mod setup;
 pub mod simulator;
 mod sip_socket;
+mod start;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};

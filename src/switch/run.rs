@@ -11,18 +11,18 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TrunkState, TrunkStatus};
-use super::media_driver::{DriverCommand, DriverConfig, MediaDriver};
+use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
+use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
-use super::prompt_library::PromptLibrary;
 use super::setup::{self, Parts, StartError};
 use super::sip_socket::{LARGEST, SipSockets};
+use super::start::{concrete, directory_of, driver_config, open_prompts, open_store, routes_from, seed};
 use super::trunk_address::{self, Found};
 use crate::call::leg::Seat;
-use crate::call::record::{RecordChange, UtcMicros};
+use crate::call::record::RecordChange;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::store::{CallStore, DirectoryStore, Recorder, SettingStore, SqliteStore, Writer, WriterConfig};
+use crate::store::{Recorder, SqliteStore, Writer};
 
 /// Datagrams and media events taken before the outputs are drained again.
 const BATCH: usize = 64;
@@ -32,6 +32,8 @@ const PORT_REST: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Calls that were ended at the end of a drain get this long for their farewell.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// With no call left, trunks get this long to take our registration back.
+const LEAVING: Duration = Duration::from_secs(5);
 /// Records may take this long to reach the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(20);
 /// A command that found a full ring is tried again after this.
@@ -123,6 +125,7 @@ impl Switch {
             status: status_out,
             deadline: None,
             drain_until: None,
+            draining_since: None,
             farewell_until: None,
             failed_streams: 0,
         };
@@ -199,106 +202,6 @@ impl Switch {
     }
 }
 
-fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
-    let campaigns = setup::campaigns_of(config, Some(store))?;
-    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
-    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
-}
-
-struct Opened {
-    store: Arc<SqliteStore>,
-    writer: Writer,
-    key: Vec<u8>,
-}
-
-async fn open_store(config: &Config) -> Result<Opened, StartError> {
-    let url = config.store.url.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let store = Arc::new(SqliteStore::open(&url)?);
-        store.claim()?;
-        let closed = store.close_open_calls(UtcMicros::from(Timestamp::now()))?;
-        if closed > 0 {
-            tracing::warn!(
-                calls = closed,
-                "calls that the last run left open were closed as system_error"
-            );
-        }
-        let key = store.caller_key()?.as_bytes().to_vec();
-        let writer =
-            Writer::start(Arc::clone(&store), WriterConfig::default()).map_err(StartError::Writer)?;
-        Ok(Opened { store, writer, key })
-    });
-    opened
-        .await
-        .map_err(|error| StartError::Task(error.to_string()))?
-}
-
-async fn directory_of(store: Arc<SqliteStore>) -> Result<Arc<Directory>, StartError> {
-    let read =
-        tokio::task::spawn_blocking(move || store.current_directory().map_err(|error| error.to_string()));
-    read.await
-        .map_err(|error| StartError::Directory(error.to_string()))?
-        .map_err(StartError::Directory)
-}
-
-async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, StartError> {
-    let folder = config.prompts.directory.clone();
-    let languages = config.prompts.languages();
-    let read = tokio::task::spawn_blocking(move || {
-        let first = languages
-            .first()
-            .copied()
-            .unwrap_or(crate::units::Language::ENGLISH);
-        let library = Arc::new(PromptLibrary::open(folder.as_deref(), first).map_err(StartError::Prompts)?);
-        for worker in library.preload(&languages) {
-            // A worker that failed leaves its recordings to be read when they are asked for.
-            let _ = worker.join();
-        }
-        for problem in library.problems() {
-            tracing::warn!(language = %problem.language, prompt = problem.id, "prompt passed over: {}", problem.fault);
-        }
-        Ok(library)
-    });
-    read.await.map_err(|error| StartError::Task(error.to_string()))?
-}
-
-fn driver_config(config: &Config) -> DriverConfig {
-    let defaults = DriverConfig::default();
-    let threads = if config.media.threads == 0 {
-        defaults.threads
-    } else {
-        usize::from(config.media.threads)
-    };
-    let tick = Duration::from_millis(u64::from(config.media.tick_milliseconds));
-    DriverConfig {
-        threads,
-        tick,
-        ..defaults
-    }
-}
-
-/// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.
-fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) -> Option<IpAddr> {
-    if !bound.is_unspecified() {
-        return None;
-    }
-    let target = config.trunks.iter().find_map(|trunk| {
-        let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
-        wanted
-            .parse::<SocketAddr>()
-            .ok()
-            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
-    });
-    let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
-    Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
-}
-
-fn seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| StartError::Random(error.to_string()))?;
-    Ok(seed)
-}
-
 /// The wall clock, set off from the machine's where the demo wants another time of day.
 #[derive(Debug, Clone, Copy, Default)]
 struct Clock {
@@ -339,6 +242,7 @@ struct Running {
     status: watch::Sender<Status>,
     deadline: Option<Instant>,
     drain_until: Option<Instant>,
+    draining_since: Option<Instant>,
     farewell_until: Option<Instant>,
     failed_streams: usize,
 }
@@ -405,6 +309,7 @@ impl Running {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
+                self.draining_since.get_or_insert_with(Instant::now);
                 self.engine.handle_input(self.clock.now(), Input::Drain);
             }
             Order::UseDirectory(directory) => self
@@ -434,6 +339,9 @@ impl Running {
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log_trunk(&status),
                 Output::Said { .. } => {}
+                Output::Sighting { source, sighting } => {
+                    tracing::warn!("SECURITY ip={source} event={sighting:?}");
+                }
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;
@@ -496,6 +404,9 @@ impl Running {
     }
 
     fn record(&mut self, changes: Vec<RecordChange>) {
+        for change in &changes {
+            log_call(change);
+        }
         self.late_records.extend(changes);
         self.retry_records();
     }
@@ -519,10 +430,15 @@ impl Running {
 
     fn wake_at(&self) -> Option<Instant> {
         let retry = (!self.late_commands.is_empty()).then(|| Instant::now() + RING_RETRY);
-        [self.deadline, retry, self.drain_until, self.farewell_until]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.deadline,
+            retry,
+            self.drain_until.filter(|_| self.farewell_until.is_none()),
+            self.farewell_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn beat(&mut self) {
@@ -557,7 +473,8 @@ impl Running {
             return false;
         };
         let now_at = Instant::now();
-        if self.engine.is_idle() {
+        let left = self.draining_since.is_some_and(|since| now_at >= since + LEAVING);
+        if self.engine.is_idle() || (self.engine.calls() == 0 && left) {
             return true;
         }
         if now_at >= drain_until && self.farewell_until.is_none() {
@@ -587,6 +504,20 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// One line when a call begins and one when it ends; nobody's number is in them but ours.
+fn log_call(change: &RecordChange) {
+    match change {
+        RecordChange::CallOpened(opened) => {
+            let number = opened.route.number.as_deref().unwrap_or_default();
+            tracing::info!(call = %opened.call, number, "call began");
+        }
+        RecordChange::CallClosed(closed) => {
+            tracing::info!(call = %closed.call, disposition = %closed.disposition, "call ended");
+        }
+        _ => {}
     }
 }
 

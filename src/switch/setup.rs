@@ -218,8 +218,9 @@ pub(super) fn settings(
 /// As configured, else as many as the open file limit and the ports allow.
 fn most_calls(config: &Config) -> usize {
     let files = super::media_driver::raise_file_limit().unwrap_or(1024);
-    let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE) / FILES_PER_CALL;
-    let ports = u64::from(config.media.ports.last - config.media.ports.first) / 2;
+    let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE + STOCK as u64) / FILES_PER_CALL;
+    let ports =
+        (u64::from(config.media.ports.last - config.media.ports.first) / 2).saturating_sub(STOCK as u64);
     let derived = by_files.min(ports / 2).max(1);
     let wanted = if config.limits.calls == 0 {
         derived
@@ -273,6 +274,8 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
             })
             .collect(),
         channels: trunk.channels,
+        options_every: (trunk.options_seconds > 0)
+            .then(|| Duration::from_secs(u64::from(trunk.options_seconds))),
     })
 }
 
@@ -332,6 +335,7 @@ pub fn simulation_settings(
                 .collect(),
             laws: vec![Law::Mu, Law::A],
             channels: 10_000,
+            options_every: None,
         }],
         routes,
         directory,

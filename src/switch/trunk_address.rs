@@ -33,8 +33,12 @@ pub async fn watch(trunk: TrunkConfig, listen: Vec<SocketAddr>, found: mpsc::Sen
         let pause = if targets.is_empty() { NOT_FOUND } else { FOUND };
         if targets.is_empty() {
             tracing::warn!(trunk = %trunk.name, host = %wanted, "the trunk's address is not known; trying again");
-        } else if last.as_ref() != Some(&targets) {
-            let local = local_for(&listen, targets[0]);
+        }
+        // Told even when nothing was found at first: calls may come from the trunk's configured addresses. Later, a
+        // name that is not found leaves the addresses that were.
+        if last.as_ref() != Some(&targets) && (last.is_none() || !targets.is_empty()) {
+            let any = SocketAddr::from(([192, 0, 2, 1], SIP_PORT));
+            let local = local_for(&listen, targets.first().copied().unwrap_or(any));
             last = Some(targets.clone());
             let told = Found {
                 trunk: trunk.name.clone(),

@@ -3,11 +3,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test may stop at what it cannot read"
+    clippy::too_many_lines,
+    reason = "all of this is tests"
 )]
 
 mod commands;
 mod importing;
 mod members;
 mod published;
+mod spoiled;
 mod zips;

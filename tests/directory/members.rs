@@ -210,6 +210,19 @@ fn capital_and_each_territory_have_one_delegate_and_no_senator() {
 }
 
 #[test]
+fn senator_who_leaves_leaves_an_empty_seat() {
+    let mut dataset = Dataset::bundled().unwrap();
+    assert!(
+        Directory::from_dataset(dataset.clone())
+            .senate_vacancies()
+            .is_empty()
+    );
+    dataset.targets.retain(|row| row.name != "Maria Cantwell");
+    let vacant = Directory::from_dataset(dataset).senate_vacancies();
+    assert_eq!(vacant, ["WA".parse().unwrap()]);
+}
+
+#[test]
 fn every_state_has_a_senior_and_a_junior_senator_in_this_order() {
     let directory = Directory::bundled().unwrap();
     let states: BTreeSet<_> = directory

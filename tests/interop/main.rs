@@ -13,6 +13,7 @@
 )]
 
 mod calls;
+mod demo;
 mod keys;
 mod place;
 mod server;

@@ -91,7 +91,8 @@ impl Story {
             called: self.called.clone(),
             number: "+12025550123".to_owned(),
             keys: self.keys.iter().cloned().collect(),
-            thinks: Duration::from_millis(1500),
+            // Longer than the time in which digits count as the ZIP code's "+4".
+            thinks: Duration::from_millis(2500),
             hangs_up_after: self.hangs_up_after,
         };
         simulator.dial(plan, self.offices.iter().copied().collect::<VecDeque<_>>());

@@ -1,11 +1,12 @@
 //! Carrying out what a flow wants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
 
-use super::call::{Call, Side, Timer};
-use super::core::Core;
+use super::call::{Call, Side, Timer, Withheld};
+use super::exchange::Exchange;
 use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
 use crate::call::leg::LegState;
@@ -17,20 +18,28 @@ use crate::units::TargetId;
 /// Events and actions of one call in one go; more means a flow that turns in circles.
 const MOST_AT_ONCE: usize = 1000;
 
-impl Core {
+/// How long a press is said to be in INFO.
+const INFO_PRESS: Duration = Duration::from_millis(160);
+
+impl Exchange {
     /// Lets the flow hear what happened and carries out what it wants, until nothing is left.
     pub(super) fn settle(&mut self, now: Now, call: &mut Call) {
         for _ in 0..MOST_AT_ONCE {
+            // An answered caller whose offer is still to come (late offer) hears nothing yet: the flow waits for sound.
+            if call.ending.is_none() && call.caller.state == LegState::Answered && !call.caller.opened {
+                return;
+            }
             if let Some(action) = call.run.poll_action() {
                 self.carry_out(now, call, action);
             } else if let Some(event) = call.pending.pop_front() {
                 if call.ending.is_some() {
                     continue;
                 }
+                let directory = Arc::clone(&call.directory);
                 let world = World {
                     now: now.monotonic,
                     wall: now.wall,
-                    directory: &self.settings.directory,
+                    directory: &directory,
                     catalogues: self.settings.catalogues,
                 };
                 call.run.handle(&world, event);
@@ -66,13 +75,11 @@ impl Core {
             Action::CancelTimer(name) => self.timers.cancel(call.key, Timer::Flow(name)),
             Action::Dial(request) => self.dial(now, call, *request),
             Action::Bridge { withhold_star } => self.bridge(now, call, withhold_star),
-            Action::SendDigit(digit) => self.send_digit(call, digit),
-            Action::WithholdAll(all) => {
-                if call.bridged {
-                    let withhold = if all { DigitSet::ALL } else { star() };
-                    self.join(call, withhold);
-                }
+            Action::SendDigit(digit) => self.send_digit(now, call, digit),
+            Action::WithholdAll(all) if call.bridged => {
+                self.join(call, if all { Withheld::All } else { Withheld::Star });
             }
+            Action::WithholdAll(_) => {}
             Action::HangUpCallee(disposition) => self.hang_up_callee(now, call, disposition),
             Action::Skip(skipped) => self.skip(now, call, skipped),
             Action::Echo => {
@@ -208,30 +215,46 @@ impl Core {
         }
         call.playing = None;
         let first = !std::mem::replace(&mut call.bridged, true);
-        self.join(call, if withhold_star { star() } else { DigitSet::NONE });
+        self.join(
+            call,
+            if withhold_star {
+                Withheld::Star
+            } else {
+                Withheld::Nothing
+            },
+        );
         if first {
             self.note(now, call, Some(call.caller.number), EventKind::Bridged { with });
         }
     }
 
-    fn join(&mut self, call: &Call, withhold: DigitSet) {
+    fn join(&mut self, call: &mut Call, withheld: Withheld) {
         let Some(callee) = &call.callee else { return };
         let (a, b) = (call.caller.seat.stream, callee.seat.stream);
+        let withhold = match withheld {
+            Withheld::Nothing => DigitSet::NONE,
+            Withheld::Star => Digit::try_from('*').into_iter().collect(),
+            Withheld::All => DigitSet::ALL,
+        };
+        call.withheld = withheld;
         self.media(call.key, media::Command::Bridge { a, b, withhold });
     }
 
-    pub(super) fn send_digit(&mut self, call: &mut Call, digit: char) {
-        let Some(stream) = call.callee_up().map(|leg| leg.seat.stream) else {
+    /// Sends a key to the callee: as an RTP event where its side takes them, else by INFO.
+    pub(super) fn send_digit(&mut self, now: Now, call: &mut Call, digit: char) {
+        let events = call.callee_takes_events();
+        let Some((stream, session)) = call.callee_up().map(|leg| (leg.seat.stream, leg.session)) else {
             return;
         };
-        if let Ok(digit) = Digit::try_from(digit) {
-            self.media(
-                call.key,
-                media::Command::SendDigits {
-                    stream,
-                    digits: Digits::new(vec![digit]),
-                },
-            );
+        match Digit::try_from(digit) {
+            Ok(digit) if events => {
+                let digits = Digits::new(vec![digit]);
+                self.media(call.key, media::Command::SendDigits { stream, digits });
+            }
+            Ok(_) => self
+                .endpoint
+                .send_digit_info(now.monotonic, session, digit, INFO_PRESS),
+            Err(_) => {}
         }
     }
 
@@ -260,9 +283,4 @@ impl Core {
             skipped.disposition.never_dialled() || skipped.disposition == LegDisposition::CallerSkipped
         );
     }
-}
-
-/// `*` reaches an office only when it was pressed once.
-fn star() -> DigitSet {
-    Digit::try_from('*').into_iter().collect()
 }

@@ -1,6 +1,7 @@
 //! One call inside the engine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::book::Book;
@@ -8,6 +9,7 @@ use crate::call::disposition::SessionDisposition;
 use crate::call::leg::Leg;
 use crate::call::record::{CallDetails, EndedBy, LegNumber, UtcMicros};
 use crate::call::timers::CallKey;
+use crate::directory::Directory;
 use crate::flow::run::{Event as FlowEvent, Run, TimerName};
 use crate::units::Language;
 
@@ -52,6 +54,8 @@ pub(super) struct Call {
     pub key: CallKey,
     pub book: Book,
     pub run: Run,
+    /// The directory as it was when the call began: a refresh never changes a call.
+    pub directory: Arc<Directory>,
     pub caller: Leg,
     pub callee: Option<Leg>,
     /// Legs that ended and whose totals are outstanding.
@@ -64,11 +68,21 @@ pub(super) struct Call {
     pub playing: Option<u64>,
     pub next_play: u64,
     pub bridged: bool,
+    /// Which of the caller's keys reach the callee only when the flow says so.
+    pub withheld: Withheld,
     pub details: CallDetails,
     /// The last key and how it came, so that one press that comes two ways counts once.
     pub last_digit: Option<(char, DigitSource, Instant)>,
     pub ending: Option<CallEnding>,
     pub max_forwards: u8,
+}
+
+/// Keys of the caller that are not passed on by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withheld {
+    Nothing,
+    Star,
+    All,
 }
 
 /// How a key came.
@@ -83,6 +97,12 @@ impl Call {
         let number = LegNumber(self.next_leg);
         self.next_leg = self.next_leg.saturating_add(1);
         number
+    }
+
+    /// Whether the dialled side takes keys as RTP events.
+    pub fn callee_takes_events(&self) -> bool {
+        let agreed = self.callee.as_ref().and_then(|leg| leg.agreed.as_ref());
+        agreed.is_some_and(|agreed| agreed.event_payload_type.is_some())
     }
 
     /// The callee's leg while it is up.

@@ -6,7 +6,7 @@ use media::{Statistics, StreamId};
 
 use super::call::{ALL_TIMERS, Call, CallEnding, Timer};
 use super::callee::talk_disposition;
-use super::core::Core;
+use super::exchange::Exchange;
 use super::{Now, Output};
 use crate::call::disposition::{LegDisposition, SessionDisposition, TalkEnd};
 use crate::call::leg::{Leg, LegEnding, LegState};
@@ -18,7 +18,7 @@ use crate::call::record::{
 /// How long the media thread may take to tell a stream's totals.
 const TOTALS_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Core {
+impl Exchange {
     /// The caller is gone: no office may ring without one.
     pub(super) fn on_caller_gone(&mut self, now: Now, call: &mut Call, by: EndedBy, cause: Cause) {
         if call.ending.is_some() {
@@ -151,6 +151,9 @@ impl Core {
         self.sessions.remove(&leg.session);
         if let Some(index) = self.trunk_index(&leg.trunk) {
             self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
+            if leg.number == LegNumber(0) {
+                self.lines[index].inbound = self.lines[index].inbound.saturating_sub(1);
+            }
         }
         if leg.opened {
             self.media(

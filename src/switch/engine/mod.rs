@@ -9,13 +9,13 @@ mod admit;
 mod call;
 mod callee;
 mod caller;
-mod core;
 mod ending;
+mod exchange;
 mod routes;
 mod settings;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ use crate::flow::catalogue::Piece;
 use crate::flow::run::Event as FlowEvent;
 use crate::units::{Language, TrunkName};
 use call::{Call, Side, Timer};
-use core::Core;
+use exchange::Exchange;
 pub use routes::{Route, RouteError, Routes, Wanted};
 pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
 
@@ -86,6 +86,11 @@ pub enum Output {
     NeedStreams(usize),
     Records(Vec<RecordChange>),
     Trunk(TrunkStatus),
+    /// Something that an operator's ban list may count.
+    Sighting {
+        source: IpAddr,
+        sighting: sip::Sighting,
+    },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
         language: Language,
@@ -97,7 +102,7 @@ pub enum Output {
 
 /// The engine.
 pub struct Engine {
-    core: Core,
+    exchange: Exchange,
     calls: HashMap<CallKey, Box<Call>>,
 }
 
@@ -105,7 +110,7 @@ impl Engine {
     /// `seed` must be secret and fresh: tags, ids, SSRCs and nonces come from it.
     pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
         Self {
-            core: Core::new(settings, seed),
+            exchange: Exchange::new(settings, seed),
             calls: HashMap::new(),
         }
     }
@@ -117,15 +122,15 @@ impl Engine {
 
     /// Whether nothing is left to do before the switch ends.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.core.trunks_left()
+        self.calls.is_empty() && self.exchange.trunks_left()
     }
 
     pub fn trunks(&self) -> Vec<TrunkState> {
-        self.core.trunk_states()
+        self.exchange.trunk_states()
     }
 
     pub fn sip_counters(&self) -> sip::Counters {
-        self.core.endpoint.counters()
+        self.exchange.endpoint.counters()
     }
 
     /// Whether the flow of the oldest call waits for keys; for simulated callers.
@@ -139,30 +144,30 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Sip(input) => {
-                self.core.endpoint.handle_input(now.monotonic, input);
+                self.exchange.endpoint.handle_input(now.monotonic, input);
                 self.drain_sip(now);
             }
             Input::Media(event) => self.on_media(now, event),
-            Input::StreamReady(seat) => self.core.add_seat(seat),
-            Input::StreamsFailed(count) => self.core.seats_failed(count),
+            Input::StreamReady(seat) => self.exchange.add_seat(seat),
+            Input::StreamsFailed(count) => self.exchange.seats_failed(count),
             Input::TrunkResolved {
                 trunk,
                 targets,
                 local,
             } => {
-                self.core.set_targets(now, &trunk, targets, local);
+                self.exchange.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
-            Input::Directory(directory) => self.core.settings.directory = directory,
-            Input::RecordsAccepted(accepted) => self.core.records_accepted = accepted,
+            Input::Directory(directory) => self.exchange.settings.directory = directory,
+            Input::RecordsAccepted(accepted) => self.exchange.records_accepted = accepted,
             Input::Drain => {
-                self.core.drain(now);
-                self.drain_sip(now);
+                self.exchange.drain();
+                self.leave_if_empty(now);
             }
             Input::EndAll => {
                 let keys: Vec<CallKey> = self.calls.keys().copied().collect();
                 for key in keys {
-                    self.with_call(now, key, |core, call| core.end_for_shutdown(now, call));
+                    self.with_call(now, key, |exchange, call| exchange.end_for_shutdown(now, call));
                 }
                 self.drain_sip(now);
             }
@@ -170,42 +175,47 @@ impl Engine {
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
-        self.core.endpoint.handle_timeout(now.monotonic);
+        self.exchange.endpoint.handle_timeout(now.monotonic);
+        self.exchange.probe(now);
         self.drain_sip(now);
-        while let Some((key, timer)) = self.core.timers.pop(now.monotonic) {
-            self.with_call(now, key, |core, call| match timer {
+        while let Some((key, timer)) = self.exchange.timers.pop(now.monotonic) {
+            self.with_call(now, key, |exchange, call| match timer {
                 Timer::Flow(name) => call.pending.push_back(FlowEvent::TimerFired(name)),
-                Timer::Totals => core.close_without_totals(call),
+                Timer::Totals => exchange.close_without_totals(call),
             });
             self.drain_sip(now);
         }
     }
 
     pub fn poll_output(&mut self) -> Output {
-        if let Some(output) = self.core.outputs.pop_front() {
+        if let Some(output) = self.exchange.outputs.pop_front() {
             return output;
         }
-        if !self.core.changes.is_empty() {
-            return Output::Records(std::mem::take(&mut self.core.changes));
+        if !self.exchange.changes.is_empty() {
+            return Output::Records(std::mem::take(&mut self.exchange.changes));
         }
-        if let Some(wanted) = self.core.seats_wanted() {
+        if let Some(wanted) = self.exchange.seats_wanted() {
             return Output::NeedStreams(wanted);
         }
-        let deadlines = [self.core.sip_deadline, self.core.timers.next()];
+        let deadlines = [
+            self.exchange.sip_deadline,
+            self.exchange.timers.next(),
+            self.exchange.next_probe(),
+        ];
         Output::Wait(deadlines.into_iter().flatten().min())
     }
 
     /// Takes all that the SIP core has to say, until it waits.
     fn drain_sip(&mut self, now: Now) {
         loop {
-            match self.core.endpoint.poll_output() {
+            match self.exchange.endpoint.poll_output() {
                 sip::Output::Transmit {
                     local,
                     destination,
                     transport,
                     bytes,
                 } => {
-                    self.core.outputs.push_back(Output::Transmit {
+                    self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
                         transport,
@@ -214,7 +224,7 @@ impl Engine {
                 }
                 sip::Output::Event(event) => self.on_sip(now, event),
                 sip::Output::Wait(deadline) => {
-                    self.core.sip_deadline = deadline;
+                    self.exchange.sip_deadline = deadline;
                     return;
                 }
                 _ => return,
@@ -229,22 +239,23 @@ impl Engine {
                 peer,
                 invite,
             } => {
-                if let Some((key, call)) = self.core.admit(now, session, peer, &invite, self.calls.len()) {
+                if let Some((key, call)) = self.exchange.admit(now, session, peer, &invite, self.calls.len())
+                {
                     self.calls.insert(key, call);
                     self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
                 }
             }
             event => match call::session_of(&event) {
                 Some(session) => {
-                    let Some(&(key, side)) = self.core.sessions.get(&session) else {
+                    let Some(&(key, side)) = self.exchange.sessions.get(&session) else {
                         return;
                     };
-                    self.with_call(now, key, |core, call| match side {
-                        Side::Caller => core.on_caller_event(now, call, event),
-                        Side::Callee => core.on_callee_event(now, call, event),
+                    self.with_call(now, key, |exchange, call| match side {
+                        Side::Caller => exchange.on_caller_event(now, call, event),
+                        Side::Callee => exchange.on_callee_event(now, call, event),
                     });
                 }
-                None => self.core.on_trunk_event(event),
+                None => self.exchange.on_trunk_event(event),
             },
         }
     }
@@ -257,22 +268,32 @@ impl Engine {
             | media::Event::Silent { stream }
             | media::Event::Closed { stream, .. } => *stream,
         };
-        let Some(&(key, side)) = self.core.streams.get(&stream) else {
+        let Some(&(key, side)) = self.exchange.streams.get(&stream) else {
             return;
         };
-        self.with_call(now, key, |core, call| core.on_media_event(now, call, side, event));
+        self.with_call(now, key, |exchange, call| {
+            exchange.on_media_event(now, call, side, event)
+        });
         self.drain_sip(now);
     }
 
     /// Lets something happen to a call, then lets its flow react until it rests; forgets the call once it is over.
-    fn with_call(&mut self, now: Now, key: CallKey, happening: impl FnOnce(&mut Core, &mut Call)) {
+    fn with_call(&mut self, now: Now, key: CallKey, happening: impl FnOnce(&mut Exchange, &mut Call)) {
         let Some(call) = self.calls.get_mut(&key) else {
             return;
         };
-        happening(&mut self.core, call);
-        self.core.settle(now, call);
-        if self.core.finish_if_over(now, call) {
+        happening(&mut self.exchange, call);
+        self.exchange.settle(now, call);
+        if self.exchange.finish_if_over(now, call) {
             self.calls.remove(&key);
+            self.leave_if_empty(now);
+        }
+    }
+
+    fn leave_if_empty(&mut self, now: Now) {
+        if self.exchange.is_draining() && self.calls.is_empty() {
+            self.exchange.leave(now);
+            self.drain_sip(now);
         }
     }
 }

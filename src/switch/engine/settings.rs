@@ -35,6 +35,8 @@ pub struct Trunk {
     pub destinations: Vec<Pattern>,
     pub laws: Vec<Law>,
     pub channels: u32,
+    /// Between two OPTIONS; none sends none.
+    pub options_every: Option<Duration>,
 }
 
 /// All that an engine needs to know.
@@ -84,4 +86,6 @@ pub struct TrunkState {
     /// None for a trunk that is not registered with.
     pub registered: Option<bool>,
     pub calls: u32,
+    /// Whether it answered the last OPTIONS; none when none are sent.
+    pub answers_options: Option<bool>,
 }

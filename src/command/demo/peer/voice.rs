@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// The payload type of telephone-event that our descriptions name.
 pub const EVENT_TYPE: u8 = 101;
 
+/// How far a timestamp may stray from the time of arrival, in samples: five seconds, for a machine that stalls.
+const STRAY: i64 = 5 * 8000;
+
 /// The longest recording: half an hour at 8 kHz.
 const LONGEST: usize = 30 * 60 * 8000;
 
@@ -393,7 +396,7 @@ impl Line {
     }
 
     /// Where in the recording the packet's audio belongs, by its timestamp; by its arrival where that is new or
-    /// half a second off.
+    /// seconds off.
     fn place(&mut self, packet: &RtpReader<'_>) -> usize {
         let now = (self.opened.elapsed().as_micros() * 8 / 1000) as usize;
         let (sequence, timestamp) = (u16::from(packet.sequence_number()), packet.timestamp());
@@ -410,7 +413,7 @@ impl Line {
             }
             let offset = timestamp.wrapping_sub(clock.timestamp) as i32;
             let by_clock = clock.place as i64 + i64::from(offset);
-            if (by_clock - now as i64).abs() < 4000 {
+            if (by_clock - now as i64).abs() < STRAY {
                 place = by_clock.max(0) as usize;
             }
         }

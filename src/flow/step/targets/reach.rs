@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::directory::{Directory, Office, OfficeKind, OpenState, PRE_CLOSE_MARGIN, Target};
+use crate::directory::{Directory, Office, OpenState, PRE_CLOSE_MARGIN, Target};
 use crate::units::Zip;
 
 /// How a target can be reached at this moment.
@@ -29,49 +29,20 @@ pub(super) fn reach<'a>(
     zip: Option<Zip>,
     at: Timestamp,
 ) -> Reach<'a> {
-    let mut offices: Vec<&Office> = target
-        .offices
-        .iter()
-        .filter(|office| office.phone.is_some())
-        .collect();
-    let place = zip.and_then(|zip| directory.point(zip));
-    let distance = |office: &Office| match (place, office.point) {
-        (Some(place), Some(point)) => place.kilometres_to(point),
-        _ => f64::MAX,
-    };
-    offices.sort_by(|a, b| {
-        let district = |office: &Office| office.kind == OfficeKind::District;
-        district(a)
-            .cmp(&district(b))
-            .then(distance(a).total_cmp(&distance(b)))
-    });
     let state = |office: &Office| directory.open_state_before_closing(office, at, PRE_CLOSE_MARGIN);
-    let mut first_closed = None;
-    let mut soonest: Option<(&Office, Option<Timestamp>)> = None;
-    for &office in &offices {
-        match state(office) {
-            OpenState::Open { .. } => {
-                return Reach::Open {
-                    office,
-                    closed: first_closed,
-                };
-            }
-            OpenState::Closed { opens } => {
-                if office.kind == OfficeKind::Capitol {
-                    first_closed = Some((office, opens));
-                }
-                let sooner = match (&soonest, opens) {
-                    (None, _) | (Some((_, None)), Some(_)) => true,
-                    (Some((_, Some(known))), Some(opens)) => opens < *known,
-                    _ => false,
-                };
-                if sooner {
-                    soonest = Some((office, opens));
-                }
-            }
-        }
+    let capitol = target.capitol_office().filter(|office| office.phone.is_some());
+    let closed = match capitol.map(|office| (office, state(office))) {
+        Some((office, OpenState::Open { .. })) => return Reach::Open { office, closed: None },
+        Some((office, OpenState::Closed { opens })) => Some((office, opens)),
+        None => None,
+    };
+    let nearest = zip.and_then(|zip| directory.nearest_open_office(target, zip, at, PRE_CLOSE_MARGIN));
+    if let Some(office) = nearest {
+        return Reach::Open { office, closed };
     }
-    match soonest {
+    let numbered = target.offices.iter().filter(|office| office.phone.is_some());
+    let opening = numbered.map(|office| (office, directory.next_opening(office, at)));
+    match opening.min_by_key(|(_, opens)| opens.unwrap_or(Timestamp::MAX)) {
         Some((office, opens)) => Reach::Closed { office, opens },
         None => Reach::NoNumber,
     }

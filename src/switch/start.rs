@@ -1,0 +1,117 @@
+//! What a switch needs before it can run: the store, the directory, the prompts, routes, addresses, randomness.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::engine::Routes;
+use super::media_driver::DriverConfig;
+use super::prompt_library::PromptLibrary;
+use super::setup::{self, StartError};
+use super::trunk_address;
+use crate::call::record::UtcMicros;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer, WriterConfig};
+
+pub(super) fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
+    let campaigns = setup::campaigns_of(config, Some(store))?;
+    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
+    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
+}
+
+pub(super) struct Opened {
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) writer: Writer,
+    pub(super) key: Vec<u8>,
+}
+
+pub(super) async fn open_store(config: &Config) -> Result<Opened, StartError> {
+    let url = config.store.url.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Arc::new(SqliteStore::open(&url)?);
+        store.claim()?;
+        let closed = store.close_open_calls(UtcMicros::from(Timestamp::now()))?;
+        if closed > 0 {
+            tracing::warn!(
+                calls = closed,
+                "calls that the last run left open were closed as system_error"
+            );
+        }
+        let key = store.caller_key()?.as_bytes().to_vec();
+        let writer =
+            Writer::start(Arc::clone(&store), WriterConfig::default()).map_err(StartError::Writer)?;
+        Ok(Opened { store, writer, key })
+    });
+    opened
+        .await
+        .map_err(|error| StartError::Task(error.to_string()))?
+}
+
+pub(super) async fn directory_of(store: Arc<SqliteStore>) -> Result<Arc<Directory>, StartError> {
+    let read =
+        tokio::task::spawn_blocking(move || store.current_directory().map_err(|error| error.to_string()));
+    read.await
+        .map_err(|error| StartError::Directory(error.to_string()))?
+        .map_err(StartError::Directory)
+}
+
+pub(super) async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, StartError> {
+    let folder = config.prompts.directory.clone();
+    let languages = config.prompts.languages();
+    let read = tokio::task::spawn_blocking(move || {
+        let first = languages
+            .first()
+            .copied()
+            .unwrap_or(crate::units::Language::ENGLISH);
+        let library = Arc::new(PromptLibrary::open(folder.as_deref(), first).map_err(StartError::Prompts)?);
+        for worker in library.preload(&languages) {
+            // A worker that failed leaves its recordings to be read when they are asked for.
+            let _ = worker.join();
+        }
+        for problem in library.problems() {
+            tracing::warn!(language = %problem.language, prompt = problem.id, "prompt passed over: {}", problem.fault);
+        }
+        Ok(library)
+    });
+    read.await.map_err(|error| StartError::Task(error.to_string()))?
+}
+
+pub(super) fn driver_config(config: &Config) -> DriverConfig {
+    let defaults = DriverConfig::default();
+    let threads = if config.media.threads == 0 {
+        defaults.threads
+    } else {
+        usize::from(config.media.threads)
+    };
+    let tick = Duration::from_millis(u64::from(config.media.tick_milliseconds));
+    DriverConfig {
+        threads,
+        tick,
+        ..defaults
+    }
+}
+
+/// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.
+pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) -> Option<IpAddr> {
+    if !bound.is_unspecified() {
+        return None;
+    }
+    let target = config.trunks.iter().find_map(|trunk| {
+        let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
+        wanted
+            .parse::<SocketAddr>()
+            .ok()
+            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
+    });
+    let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
+    Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
+}
+
+pub(super) fn seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StartError::Random(error.to_string()))?;
+    Ok(seed)
+}
