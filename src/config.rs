@@ -461,6 +461,19 @@ impl Config {
                 self.web.listen
             ));
         }
+        for language in self.prompts.languages.iter().flatten() {
+            if ![Language::ENGLISH, Language::SPANISH].contains(language) {
+                problems.push(format!(
+                    "[prompts] languages: there are no prompts in {language:?}: use \"en\" and \"es\""
+                ));
+            }
+        }
+        if !(10..=3600).contains(&self.media.silence_seconds) {
+            problems.push(format!(
+                "[media] silence_seconds: {} is not 10 to 3600",
+                self.media.silence_seconds
+            ));
+        }
         for (index, trunk) in self.trunks.iter().enumerate() {
             self.trunk_problems(index, trunk, &mut problems);
         }
@@ -487,6 +500,14 @@ impl Config {
         }
         if trunk.register && !(60..=86_400).contains(&trunk.register_seconds) {
             problems.push(format!("[[trunk]] {name}: register_seconds must be 60 to 86400"));
+        }
+        if trunk.channels == 0 {
+            problems.push(format!("[[trunk]] {name}: channels must be at least 1"));
+        }
+        if trunk.options_seconds > 0 && !(5..=3600).contains(&trunk.options_seconds) {
+            problems.push(format!(
+                "[[trunk]] {name}: options_seconds must be 0, or 5 to 3600"
+            ));
         }
         if trunk.codecs.is_empty() {
             problems.push(format!(

@@ -56,8 +56,18 @@ impl Book {
             *before = before.saturating_add(*count);
             return;
         }
-        if self.written + self.waiting.len() >= MOST_EVENTS {
-            return;
+        match MOST_EVENTS.checked_sub(self.written + self.waiting.len()) {
+            None | Some(0) => return,
+            Some(1) => {
+                let reason = "too_many_events".to_owned();
+                self.waiting.push(CallEvent {
+                    at,
+                    leg: None,
+                    kind: EventKind::Decision { reason },
+                });
+                return;
+            }
+            Some(_) => {}
         }
         self.waiting.push(CallEvent { at, leg, kind });
         if self.waiting.len() >= MOST_WAITING {

@@ -49,6 +49,8 @@ pub struct Leg {
     pub agreed: Option<Negotiated>,
     /// The stream was opened on its media thread.
     pub opened: bool,
+    /// Sound came from the peer.
+    pub heard: bool,
     /// Our answer to the peer's offer, until it is sent.
     pub answer: Option<Vec<u8>>,
     pub ringing_at: Option<UtcMicros>,
@@ -85,6 +87,7 @@ impl Leg {
             state: LegState::Invited,
             agreed: None,
             opened: false,
+            heard: false,
             answer: None,
             ringing_at: None,
             answered_at: None,

@@ -124,6 +124,13 @@ impl NumberFormat {
     }
 }
 
+/// Area codes of the North American plan outside the United States and Canada: dialled like domestic numbers, billed
+/// as abroad, and a favourite of toll fraud (NANPA's list of country assignments).
+const NOT_DOMESTIC: [&str; 21] = [
+    "242", "246", "264", "268", "284", "345", "441", "473", "649", "658", "664", "721", "758", "767", "784",
+    "809", "829", "849", "868", "869", "876",
+];
+
 /// Why a number is not dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -133,6 +140,8 @@ pub enum Refused {
     Emergency,
     #[error("it is a premium-rate number")]
     Premium,
+    #[error("it is in a country that is billed as abroad, and no destination names its area code")]
+    Abroad,
     #[error("no trunk lists it among its destinations")]
     NotListed,
 }
@@ -149,13 +158,32 @@ impl Dialled {
         if digits.is_empty() || text.len() > LONGEST || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Refused::NotDigits);
         }
-        let national = text.strip_prefix("+1").unwrap_or(digits);
+        // However it is written: +1 202 555 0100, 1 202 555 0100, 202 555 0100, +1 911, 1 911, 911.
+        let national = digits
+            .strip_prefix('1')
+            .filter(|rest| matches!(rest.len(), 3 | 10))
+            .unwrap_or(digits);
         if matches!(national, "112" | "988" | "999") || (national.len() == 3 && national.ends_with("11")) {
             return Err(Refused::Emergency);
         }
         let ten = national.len() == 10;
         if ten && (national.starts_with("900") || &national[3..6] == "976") {
             return Err(Refused::Premium);
+        }
+        let area = national.get(..3).filter(|_| ten).unwrap_or_default();
+        let named = |pattern: &Pattern| {
+            pattern
+                .0
+                .trim_start_matches('+')
+                .trim_start_matches('1')
+                .starts_with(area)
+        };
+        if NOT_DOMESTIC.contains(&area)
+            && !destinations
+                .iter()
+                .any(|pattern| named(pattern) && pattern.matches(text))
+        {
+            return Err(Refused::Abroad);
         }
         if !destinations.iter().any(|pattern| pattern.matches(text)) {
             return Err(Refused::NotListed);

@@ -232,7 +232,7 @@ fn list(
         }
     }
     listed.truncate(campaign.most_targets);
-    if listed.iter().any(|entry| matches!(entry, Listed::Target(_))) {
+    if !listed.is_empty() {
         Resolution::Listed {
             listed,
             notices,

@@ -97,6 +97,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             number: "+12025550123".to_owned(),
             keys: args.keys.split_whitespace().map(str::to_owned).collect(),
             thinks: THINKS,
+            timed_keys: VecDeque::new(),
+            by_info: false,
             hangs_up_after: args.hang_up_after.map(Duration::from_secs),
         },
         args.offices

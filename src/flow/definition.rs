@@ -211,6 +211,20 @@ impl Flow {
         }
     }
 
+    /// Whether the flow may dial somebody.
+    pub fn dials(&self) -> bool {
+        self.steps
+            .values()
+            .any(|step| matches!(step, Step::Dial(_) | Step::CallTargets(_)))
+    }
+
+    /// Whether the flow makes no sense without a campaign.
+    pub fn needs_campaign(&self) -> bool {
+        self.steps
+            .values()
+            .any(|step| matches!(step, Step::Whom(_) | Step::CallTargets(_)))
+    }
+
     /// The flows that the program carries: the hotline and those of the load tests.
     pub fn bundled(name: &str) -> Option<&'static str> {
         match name {

@@ -3,7 +3,7 @@
 //! A [`Run`] takes [`Event`]s and leaves [`Action`]s, which call control carries out in order. It holds what is true
 //! of the call at this moment: the step, its state, keys typed ahead, the ZIP code, the targets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,15 @@ pub(super) struct Tries {
     pub no_input: u8,
     pub invalid: u8,
     pub unknown_zip: u8,
+    /// The caller corrected the ZIP code.
+    pub corrected: bool,
+}
+
+impl Tries {
+    /// Whether the ZIP code is asked for again.
+    pub fn any(&self) -> bool {
+        self.corrected || self.no_input > 0 || self.invalid > 0 || self.unknown_zip > 0
+    }
 }
 
 /// The execution of a flow.
@@ -204,10 +213,11 @@ pub struct Run {
     actions: VecDeque<Action>,
 }
 
-/// What became of the targets so far.
-#[derive(Debug, Default, Clone, Copy)]
+/// What became of the targets so far, each counted once however often it was dialled.
+#[derive(Debug, Default, Clone)]
 pub struct Tally {
-    pub reached: u32,
+    pub listed: usize,
+    pub reached: BTreeSet<TargetId>,
     pub dialled: u32,
     pub closed: u32,
     pub skipped: u32,
@@ -247,7 +257,10 @@ impl Run {
 
     /// What the call is called in the record if the caller ends it now.
     pub fn disposition_if_abandoned(&self) -> SessionDisposition {
-        self.so_far
+        self.tally
+            .disposition()
+            .filter(|_| self.tally.dialled > 0)
+            .unwrap_or(self.so_far)
     }
 
     /// Whether the flow waits for keys, so that a simulated caller knows when to press them.
@@ -297,7 +310,7 @@ impl Run {
                 self.end_after_zip();
                 self.cancel_timer(TimerName::AfterZip);
                 self.choose("correct_zip");
-                self.tries.unknown_zip = self.tries.unknown_zip.saturating_add(1);
+                self.tries.corrected = true;
                 return self.back_to_zip(world);
             }
             _ => {}
@@ -527,20 +540,14 @@ impl Run {
 }
 
 impl Tally {
-    /// The call's disposition once targets have been considered.
-    pub fn disposition(self) -> Option<SessionDisposition> {
-        let considered = self.dialled + self.closed + self.skipped;
-        match self {
-            _ if considered == 0 => None,
-            Self {
-                reached: 0,
-                dialled: 0,
-                closed,
-                ..
-            } if closed > 0 => Some(SessionDisposition::AfterHoursEnd),
-            Self { reached: 0, .. } => Some(SessionDisposition::NoTargetReached),
-            Self { reached, .. } if reached == considered => Some(SessionDisposition::CompletedAll),
-            _ => Some(SessionDisposition::CompletedSome),
+    /// The call's disposition as it stands, once targets have been considered.
+    pub fn disposition(&self) -> Option<SessionDisposition> {
+        if self.dialled + self.closed + self.skipped == 0 {
+            return None;
         }
+        if self.dialled == 0 && self.closed > 0 {
+            return Some(SessionDisposition::AfterHoursEnd);
+        }
+        Some(SessionDisposition::of_targets(self.reached.len(), self.listed))
     }
 }

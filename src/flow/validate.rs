@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::definition::{Flow, Step};
 
-/// Every problem of a flow: missing steps, steps nobody reaches, values out of range, circles without sound.
+/// Every problem of a flow: missing steps, steps nobody reaches, values out of range.
 pub fn problems(flow: &Flow) -> Vec<String> {
     let mut problems = Vec::new();
     if !flow.steps.contains_key(&flow.start) {
@@ -100,6 +100,10 @@ impl Step {
             Self::Zip(step) => {
                 check("no_input_retries", u32::from(step.no_input_retries), 0..=5);
                 check("invalid_retries", u32::from(step.invalid_retries), 0..=5);
+            }
+            Self::Wait(step) if step.seconds.is_some() != step.next.is_some() => {
+                problems
+                    .push("seconds and next go together: give both, or neither to wait for ever".to_owned());
             }
             Self::Play(step) if step.prompts.is_empty() => problems.push("prompts is empty".to_owned()),
             _ => {}

@@ -317,6 +317,17 @@ impl Plane {
         if first == second {
             return;
         }
+        // Joined already: only what is withheld changes, and what plays over the bridge goes on.
+        if let Some(Some(seat)) = self.seats.get_mut(first)
+            && let Join::With {
+                seat: other,
+                withhold: before,
+            } = &mut seat.join
+            && *other == second
+        {
+            *before = withhold;
+            return;
+        }
         self.part(a);
         self.part(b);
         for (index, other, withhold) in [(first, second, withhold), (second, first, DigitSet::NONE)] {

@@ -82,6 +82,8 @@ struct Challenge {
     stale: bool,
     /// How often this nonce was used.
     count: u32,
+    /// Whether the request at hand carries an answer to it.
+    answered: bool,
 }
 
 impl Challenge {
@@ -102,6 +104,7 @@ impl Challenge {
             qop_auth: false,
             stale: false,
             count: 0,
+            answered: false,
         };
         let (mut has_realm, mut qop_seen) = (false, false);
         for part in crate::message::split_commas(rest) {
@@ -132,6 +135,7 @@ impl Challenge {
 
     fn line(&mut self, credentials: &Credentials, method: &str, uri: &[u8], cnonce: &str) -> Vec<u8> {
         self.count += 1;
+        self.answered = true;
         let count = format!("{:08x}", self.count);
         let hash = |parts: &[&[u8]]| self.algorithm.hash(parts);
         let (username, password) = (credentials.username.as_bytes(), credentials.password.as_bytes());
@@ -234,6 +238,9 @@ impl Authenticator {
     /// Starts a new request: the limit of attempts counts per request.
     pub fn restart(&mut self) {
         self.attempts = 0;
+        self.challenges
+            .iter_mut()
+            .for_each(|challenge| challenge.answered = false);
     }
 
     /// Whether [`Authenticator::lines`] would give credentials.
@@ -286,7 +293,7 @@ impl Authenticator {
                 old.nonce == challenge.nonce
                     && old.realm == challenge.realm
                     && old.proxy == challenge.proxy
-                    && old.count > 0
+                    && old.answered
             })
         };
         if found
@@ -442,6 +449,22 @@ mod tests {
         assert_eq!(parameter(&lines, "nc"), "00000001");
         let again = authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 8);
         assert_eq!(parameter(&again, "nc"), "00000002");
+    }
+
+    #[test]
+    fn another_request_may_answer_the_same_nonce_with_the_next_count() {
+        let mut authenticator = Authenticator::default();
+        let challenge = "WWW-Authenticate: Digest realm=\"a\", nonce=\"1\", qop=\"auth\"\r\n";
+        for count in ["00000001", "00000002"] {
+            authenticator.restart();
+            take(&mut authenticator, challenge, None).unwrap();
+            let lines = authenticator.lines(&credentials("u", "p", None), "BYE", b"sip:h", 7);
+            assert_eq!(parameter(&lines, "nc"), count);
+            assert_eq!(
+                take(&mut authenticator, challenge, None),
+                Err(Unanswerable::Refused)
+            );
+        }
     }
 
     #[test]

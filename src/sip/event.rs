@@ -192,7 +192,7 @@ pub enum Event {
     Ringing {
         session: SessionId,
     },
-    /// A provisional response with SDP: early media. Told again when the SDP or the branch of a fork changes.
+    /// A provisional response with SDP (also 180): early media. Told again when the SDP or the branch of a fork changes.
     Progress {
         session: SessionId,
         sdp: Vec<u8>,

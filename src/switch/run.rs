@@ -101,13 +101,7 @@ impl Switch {
         let (orders, orders_in) = mpsc::channel(16);
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
-        for trunk in &config.trunks {
-            tokio::spawn(trunk_address::watch(
-                trunk.clone(),
-                listen.clone(),
-                found_out.clone(),
-            ));
-        }
+        watch_trunks(config, &listen, &found_out);
         let recorder = opened.writer.recorder();
         let advertised = public.or_else(|| concrete(bound, config, &listen));
         let mut running = Running {
@@ -497,6 +491,16 @@ impl Running {
             Ok(Err(error)) => tracing::error!("stopped, but not every record was written: {error}"),
             Err(error) => tracing::error!("the record writer failed: {error}"),
         }
+    }
+}
+
+fn watch_trunks(config: &Config, listen: &[SocketAddr], found: &mpsc::Sender<Found>) {
+    for trunk in &config.trunks {
+        tokio::spawn(trunk_address::watch(
+            trunk.clone(),
+            listen.to_vec(),
+            found.clone(),
+        ));
     }
 }
 

@@ -219,7 +219,8 @@ pub(super) fn settings(
 fn most_calls(config: &Config) -> usize {
     let files = super::media_driver::raise_file_limit().unwrap_or(1024);
     let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE + STOCK as u64) / FILES_PER_CALL;
-    let ports = (u64::from(config.media.ports.last - config.media.ports.first) / 2).saturating_sub(STOCK as u64);
+    let ports =
+        (u64::from(config.media.ports.last - config.media.ports.first) / 2).saturating_sub(STOCK as u64);
     let derived = by_files.min(ports / 2).max(1);
     let wanted = if config.limits.calls == 0 {
         derived
@@ -273,7 +274,8 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
             })
             .collect(),
         channels: trunk.channels,
-        options_every: (trunk.options_seconds > 0).then(|| Duration::from_secs(u64::from(trunk.options_seconds))),
+        options_every: (trunk.options_seconds > 0)
+            .then(|| Duration::from_secs(u64::from(trunk.options_seconds))),
     })
 }
 

@@ -67,7 +67,9 @@ pub(super) async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, 
             .copied()
             .unwrap_or(crate::units::Language::ENGLISH);
         let library = Arc::new(PromptLibrary::open(folder.as_deref(), first).map_err(StartError::Prompts)?);
-        for worker in library.preload(&languages) {
+        // Without optimisation decoding is slow, and what a test plays is soon read when it is asked for.
+        let ahead: &[_] = if cfg!(debug_assertions) { &[] } else { &languages };
+        for worker in library.preload(ahead) {
             // A worker that failed leaves its recordings to be read when they are asked for.
             let _ = worker.join();
         }

@@ -27,16 +27,79 @@ fn caller_reaches_representative_and_both_senators_one_after_the_other() {
 
 #[test]
 fn keys_typed_during_the_greeting_count() {
-    let mut story = Story::keying(&[]);
-    // The keys come by RTP as soon as the flow waits for the first time, faster than any prompt is long.
-    story.keys = vec!["94110".to_owned()];
-    let told = story.tell();
+    // Two keys while the greeting is spoken cut it short; the others follow during the next prompt.
+    let timed_keys = vec![(1500, "94".to_owned()), (2200, "110".to_owned())];
+    let told = Story {
+        timed_keys,
+        ..Story::default()
+    }
+    .tell();
     assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
-    let first_dial = told
-        .happenings
-        .iter()
-        .position(|(_, happening)| format!("{happening:?}").contains("Dialled"));
-    assert!(first_dial.is_some());
+    assert!(
+        !told.heard().contains("Please enter your five-digit"),
+        "{}",
+        told.heard()
+    );
+}
+
+#[test]
+fn impatient_keys_do_not_act_on_an_office_that_was_not_named_yet() {
+    // The second "1" is pressed while the first office rings, long before the second is introduced.
+    let timed_keys = vec![(1500, "94110".to_owned()), (9000, "11".to_owned())];
+    let told = Story {
+        timed_keys,
+        ..Story::default()
+    }
+    .tell();
+    assert_eq!(told.leg_dispositions(), [LegDisposition::AnsweredConversation; 3]);
+}
+
+#[test]
+fn keys_sent_by_info_count_once_and_reach_the_office() {
+    let told = Story {
+        by_info: true,
+        offices: vec![Conduct::Stays { ring: seconds(1) }],
+        keys: ["94110", "1", "42", "##"].map(str::to_owned).to_vec(),
+        ..Story::default()
+    }
+    .tell();
+    assert_eq!(told.targets().len(), 1);
+    assert!(told.office_heard().starts_with("42"), "{}", told.office_heard());
+}
+
+#[test]
+fn announced_early_media_without_sound_leaves_our_ringback() {
+    let told = Story {
+        offices: vec![Conduct::MuteEarlyMedia {
+            ring: seconds(8),
+            talk: seconds(40),
+        }],
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
+    assert!(!told.has_event(|kind| *kind == EventKind::EarlyMedia));
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn office_that_answers_and_never_sends_sound_is_given_up() {
+    let told = Story {
+        offices: vec![Conduct::Mute { ring: seconds(1) }, ANSWERS],
+        ..Story::keying(&["94110", "1"])
+    };
+    let told = told.tell();
+    assert_eq!(told.leg_dispositions()[0], LegDisposition::MediaFailed);
+    assert_eq!(told.leg_dispositions()[1], LegDisposition::AnsweredConversation);
+}
+
+#[test]
+fn caller_who_leaves_during_the_first_talk_reached_some_not_all() {
+    let told = Story {
+        hangs_up_after: Some(seconds(30)),
+        ..Story::keying(&["94110", "1"])
+    }
+    .tell();
+    assert_eq!(told.disposition(), SessionDisposition::CompletedSome);
 }
 
 #[test]
@@ -73,6 +136,11 @@ fn office_put_off_after_a_trunk_failure_is_tried_again_at_the_end() {
     assert_eq!(dispositions[0], LegDisposition::Congestion);
     assert_eq!(dispositions[3], LegDisposition::AnsweredConversation);
     assert_eq!(told.targets()[0], told.targets()[3]);
+    assert_eq!(
+        told.disposition(),
+        SessionDisposition::CompletedAll,
+        "reached at the second try"
+    );
 }
 
 #[test]

@@ -92,3 +92,18 @@ fn endless_prompt_and_echo_last_until_the_caller_hangs_up() {
         assert!(told.legs().is_empty());
     }
 }
+
+#[test]
+fn number_that_no_trunk_lists_is_not_dialled() {
+    let config = "[[number]]\npattern = \"+1XXXXXXXXXX\"\nflow = \"route\"\n".to_owned();
+    for called in ["+19005550100", "+18765550100"] {
+        let told = Story {
+            config: config.clone(),
+            called: called.to_owned(),
+            ..Story::default()
+        }
+        .tell();
+        assert!(told.ended);
+        assert_eq!(told.leg_dispositions(), [LegDisposition::NoNumber], "{called}");
+    }
+}

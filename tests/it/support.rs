@@ -35,6 +35,9 @@ pub struct Story {
     pub at: String,
     pub called: String,
     pub keys: Vec<String>,
+    /// Keys pressed at times since the call was dialled, in milliseconds.
+    pub timed_keys: Vec<(u64, String)>,
+    pub by_info: bool,
     pub offices: Vec<Conduct>,
     pub network: Network,
     pub hangs_up_after: Option<Duration>,
@@ -51,6 +54,8 @@ impl Default for Story {
             at: WEDNESDAY.to_owned(),
             called: HOTLINE.to_owned(),
             keys: Vec::new(),
+            timed_keys: Vec::new(),
+            by_info: false,
             offices: vec![ANSWERS],
             network: Network::default(),
             hangs_up_after: None,
@@ -93,6 +98,12 @@ impl Story {
             keys: self.keys.iter().cloned().collect(),
             // Longer than the time in which digits count as the ZIP code's "+4".
             thinks: Duration::from_millis(2500),
+            timed_keys: self
+                .timed_keys
+                .iter()
+                .map(|(at, keys)| (Duration::from_millis(*at), keys.clone()))
+                .collect(),
+            by_info: self.by_info,
             hangs_up_after: self.hangs_up_after,
         };
         simulator.dial(plan, self.offices.iter().copied().collect::<VecDeque<_>>());

@@ -6,7 +6,7 @@ use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::call::record::Choice;
 use crate::flow::definition::Dial;
 use crate::flow::run::{Action, DialRequest, Event, Run, State, TimerName, World};
-use crate::units::TrunkName;
+use crate::units::{TargetId, TrunkName};
 
 #[derive(Debug, Default)]
 pub(in crate::flow) struct Joined {
@@ -17,6 +17,7 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Dial) {
     run.pause_menu(world);
     run.state = State::Dialling(Joined::default());
     run.so_far = SessionDisposition::NoTargetReached;
+    run.tally.listed = 1;
     run.tally.dialled += 1;
     run.set_timer(TimerName::Ring, Duration::from_secs(u64::from(step.ring_seconds)));
     run.act(Action::Dial(Box::new(DialRequest {
@@ -43,7 +44,7 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Dial, event: 
         Event::CalleeSpokeEarly => run.act(Action::Bridge { withhold_star: false }),
         Event::CalleeAnswered => {
             joined.talking = true;
-            run.tally.reached += 1;
+            run.tally.reached.insert(TargetId::new("far_end"));
             run.so_far = SessionDisposition::CompletedAll;
             run.cancel_timer(TimerName::Ring);
             run.answer(world);

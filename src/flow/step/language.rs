@@ -5,11 +5,15 @@ use std::time::Duration;
 use crate::call::record::EventKind;
 use crate::flow::definition::LanguageChoice;
 use crate::flow::run::{Action, Event, Run, State, TimerName, World};
+use crate::units::Language;
 
 /// A second key within this time makes the first one part of a ZIP code.
 const ALONE: Duration = Duration::from_millis(1200);
 /// After the offer ended, this long for a key.
 const AFTER_OFFER: Duration = Duration::from_millis(1500);
+
+/// What `lang_offer` says: the keys stand in the recording, so they do not follow the order of a campaign's languages.
+const KEYS: [(char, Language); 2] = [('1', Language::ENGLISH), ('2', Language::SPANISH)];
 
 #[derive(Debug, Default)]
 pub(in crate::flow) struct Choosing {
@@ -47,19 +51,19 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &LanguageChoic
 }
 
 fn on_digit(run: &mut Run, world: &World<'_>, step: &LanguageChoice, key: char) {
+    run.act(Action::StopPlaying);
+    if key == '#' {
+        // "Go on": in the language named before it, if any.
+        if let State::ChoosingLanguage(Choosing { key: Some(key) }) = run.state {
+            choose(run, key);
+        }
+        return run.enter(world, &step.next);
+    }
+    let names_language = offered(run, key).is_some();
     let State::ChoosingLanguage(choosing) = &mut run.state else {
         return;
     };
-    let first = choosing.key.replace(key);
-    let offered = run
-        .campaign
-        .as_ref()
-        .map_or(0, |campaign| campaign.languages.len());
-    let names_language = key
-        .to_digit(10)
-        .is_some_and(|number| (1..=offered).contains(&(number as usize)));
-    run.act(Action::StopPlaying);
-    match first {
+    match choosing.key.replace(key) {
         None if names_language => run.set_timer(TimerName::Input, ALONE),
         first => {
             for key in first.into_iter().chain([key]) {
@@ -70,13 +74,18 @@ fn on_digit(run: &mut Run, world: &World<'_>, step: &LanguageChoice, key: char) 
     }
 }
 
+/// The language behind a key, as the prompt names them, if the campaign offers it.
+fn offered(run: &Run, key: char) -> Option<Language> {
+    let (_, language) = *KEYS.iter().find(|(named, _)| *named == key)?;
+    run.campaign
+        .as_ref()?
+        .languages
+        .contains(&language)
+        .then_some(language)
+}
+
 fn choose(run: &mut Run, key: char) {
-    let index = key.to_digit(10).map_or(0, |number| number as usize);
-    let chosen = run
-        .campaign
-        .as_ref()
-        .and_then(|campaign| campaign.languages.get(index.wrapping_sub(1)).copied());
-    if let Some(language) = chosen {
+    if let Some(language) = offered(run, key) {
         run.language = language;
         run.note(EventKind::LanguageChosen { language });
         run.act(Action::SetLanguage(language));

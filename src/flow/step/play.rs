@@ -34,7 +34,10 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Play, event: 
     match event {
         Event::Played if !step.repeat => run.enter(world, &step.next),
         Event::DigitPressed(digit) => {
-            run.keep_typed(digit);
+            // `#` is "go on", not the first key of what comes next.
+            if digit != '#' {
+                run.keep_typed(digit);
+            }
             if step.barge_in && !step.repeat {
                 run.act(Action::StopPlaying);
                 run.enter(world, &step.next);

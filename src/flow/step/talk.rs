@@ -53,6 +53,16 @@ impl Keys {
         Wish::Nothing
     }
 
+    /// Whether keys reach the office only from here at the moment.
+    pub(in crate::flow) fn holds(self) -> bool {
+        self.held
+    }
+
+    /// Whether a first `#` was pressed a moment ago.
+    pub(in crate::flow) fn half_ended(self) -> bool {
+        self.hash
+    }
+
     /// No second press came: a single `*` is the office's.
     pub(in crate::flow) fn on_timer(&mut self, run: &mut Run, talking: bool) {
         self.hash = false;

@@ -1,5 +1,6 @@
 //! `call_targets`: the targets one after the other, each at an office that is open (`hotline.md` S6 to S11).
 
+mod line;
 mod reach;
 
 use std::collections::VecDeque;
@@ -11,16 +12,19 @@ use crate::campaign::select::Listed;
 use crate::directory::{Office, Target};
 use crate::flow::catalogue::{Catalogue, Piece};
 use crate::flow::definition::{CallTargets, Step};
-use crate::flow::run::{Action, DialRequest, Event, Run, Skipped, State, TimerName, Tone, World};
+use crate::flow::run::{Action, DialRequest, Event, Run, Skipped, State, TimerName, World};
 use crate::flow::speech;
-use crate::flow::step::talk::{Keys, Wish};
+use crate::flow::step::talk::Keys;
 use crate::units::{OfficeId, TargetId};
+use line::{end_all, ends_call, on_offering, on_ringing, on_star, on_talking};
 use reach::{Reach, reach};
 
 /// The words before the talk limit come this long before it.
 const WARNING: Duration = Duration::from_secs(60);
 /// For the key that puts an office off to the end.
 const RETRY_CHOICE: Duration = Duration::from_secs(4);
+/// Pause after an entry was accepted.
+const AFTER_ENTRY: Piece = Piece::Silence(Duration::from_millis(500));
 const SHORT_PAUSE: Piece = Piece::Silence(Duration::from_millis(300));
 
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(in crate::flow) struct Round {
 struct Current {
     target: TargetId,
     office: OfficeId,
+    /// The office stands in for one that is closed.
+    failed_over: bool,
 }
 
 #[derive(Debug)]
@@ -48,9 +54,11 @@ enum Phase {
     /// Introducing a target, and waiting for a key or the moment to dial.
     Introducing(Current),
     /// Dialled; the office has not answered.
+    /// `early`: the office's side sends sound; `told`: "connecting" was said to its end.
     Ringing {
         current: Current,
         early: bool,
+        told: bool,
     },
     Talking(Current),
     /// Saying why an office was not reached, with the offer to try it again at the end.
@@ -70,7 +78,7 @@ impl Round {
     }
 }
 
-pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, _step: &CallTargets) {
+pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &CallTargets) {
     let queue: VecDeque<Listed> = run.listed.iter().cloned().collect();
     let count = queue
         .iter()
@@ -85,9 +93,14 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, _step: &CallTarge
         dialled_any: false,
         put_off: Vec::new(),
     });
+    run.tally.listed = count;
+    if count == 0 {
+        return next(run, world, step);
+    }
     let words = catalogue(run, world);
     let offices = |_: &str| words.offices(u32::try_from(count).unwrap_or(u32::MAX));
-    let pieces = run.pieces_with(world, "msg_call_block_intro", &offices);
+    let mut pieces = vec![AFTER_ENTRY];
+    pieces.extend(run.pieces_with(world, "msg_call_block_intro", &offices));
     run.play(&["msg_call_block_intro"], pieces);
 }
 
@@ -101,9 +114,9 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &CallTargets, 
             let current = current.clone();
             on_introducing(run, world, step, current, &event);
         }
-        Phase::Ringing { current, early } => {
-            let (current, early) = (current.clone(), *early);
-            on_ringing(run, world, step, current, early, event);
+        Phase::Ringing { current, early, told } => {
+            let (current, heard) = (current.clone(), (*early, *told));
+            on_ringing(run, world, step, current, heard, event);
         }
         Phase::Talking(current) => {
             let current = current.clone();
@@ -136,6 +149,8 @@ fn set_phase(run: &mut Run, phase: Phase) {
 fn on_telling(run: &mut Run, world: &World<'_>, step: &CallTargets, event: &Event) {
     match event {
         Event::Played => next(run, world, step),
+        Event::TimerFired(TimerName::Star) => on_star(run, false),
+        Event::DigitPressed('#') if ends_call(run) => end_all(run, LegDisposition::CallerEndedTalk),
         Event::DigitPressed('#') => {
             run.act(Action::StopPlaying);
             next(run, world, step);
@@ -233,6 +248,7 @@ fn take_target(run: &mut Run, world: &World<'_>, target: &Target) {
             let current = Current {
                 target: target.id.clone(),
                 office: office.id.clone(),
+                failed_over: closed.is_some(),
             };
             let mut before = Vec::new();
             if let Some((closed_office, opens)) = closed {
@@ -289,7 +305,8 @@ fn closed_words(run: &Run, world: &World<'_>, office: &Office, opens: Option<jif
 /// Says who is next; the hint about keys comes with the first.
 fn introduce(run: &mut Run, world: &World<'_>, current: &Current, before: Vec<Piece>) {
     let Some((target, office)) = find(world, current) else {
-        return;
+        // The directory of a call does not change; were it otherwise, the call would go on all the same.
+        return run.fail("target_lost");
     };
     let words = catalogue(run, world);
     let slots = |slot: &str| match slot {
@@ -329,6 +346,8 @@ fn on_introducing(run: &mut Run, world: &World<'_>, step: &CallTargets, current:
             TimerName::Input,
             Duration::from_secs(u64::from(step.auto_seconds)),
         ),
+        Event::TimerFired(TimerName::Star) => on_star(run, false),
+        Event::DigitPressed('#') if ends_call(run) => end_all(run, LegDisposition::CallerEndedTalk),
         Event::TimerFired(TimerName::Input) | Event::DigitPressed('1' | '#') => {
             dial(run, world, step, current)
         }
@@ -371,11 +390,8 @@ fn dial(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current) 
         );
     };
     run.pause_menu(world);
+    run.typed.clear();
     run.tally.dialled += 1;
-    run.so_far = run
-        .tally
-        .disposition()
-        .unwrap_or(SessionDisposition::NoTargetReached);
     run.end_zip_correction();
     if let Some(round) = round(run) {
         round.dialled_any = true;
@@ -383,6 +399,7 @@ fn dial(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current) 
         round.phase = Phase::Ringing {
             current: current.clone(),
             early: false,
+            told: false,
         };
     }
     run.play_key(world, "connecting");
@@ -398,199 +415,11 @@ fn dial(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current) 
         target: Some(current.target),
         office: Some(current.office),
         public_number: Some(number),
-        choice: if attempt == 1 {
-            Choice::Main
-        } else {
+        choice: if current.failed_over {
             Choice::Failover
+        } else {
+            Choice::Main
         },
         attempt,
     })));
-}
-
-fn on_ringing(
-    run: &mut Run,
-    world: &World<'_>,
-    step: &CallTargets,
-    current: Current,
-    early: bool,
-    event: Event,
-) {
-    match event {
-        Event::Played if !early => run.act(Action::PlayTone(Tone::Ringback)),
-        Event::CalleeSpokeEarly => {
-            set_phase(run, Phase::Ringing { current, early: true });
-            run.act(Action::Bridge { withhold_star: true });
-        }
-        Event::CalleeAnswered => {
-            run.cancel_timer(TimerName::Ring);
-            run.act(Action::StopPlaying);
-            run.act(Action::Bridge { withhold_star: true });
-            let talk = Duration::from_secs(u64::from(step.talk_seconds));
-            run.set_timer(TimerName::Talk, talk);
-            run.set_timer(TimerName::Warning, talk.saturating_sub(WARNING));
-            run.tally.reached += 1;
-            run.so_far = run
-                .tally
-                .disposition()
-                .unwrap_or(SessionDisposition::CompletedSome);
-            set_phase(run, Phase::Talking(current));
-        }
-        Event::TimerFired(TimerName::Ring) => run.hang_up_callee(LegDisposition::NoAnswer),
-        Event::CalleeEnded { disposition, .. } => on_not_reached(run, world, step, current, disposition),
-        Event::DigitPressed(digit) => match on_key(run, digit, false) {
-            Wish::NextOffice => {
-                run.note(EventKind::NextRequested);
-                run.hang_up_callee(LegDisposition::CallerSkipped);
-            }
-            Wish::EndCall => end_all(run, LegDisposition::CallerEndedRinging),
-            Wish::Nothing => {}
-        },
-        Event::TimerFired(TimerName::Star) => on_star(run, false),
-        _ => {}
-    }
-}
-
-fn on_talking(run: &mut Run, world: &World<'_>, step: &CallTargets, current: Current, event: Event) {
-    match event {
-        Event::CalleeEnded { .. } => after_talk(run, world, step),
-        Event::DigitPressed(digit) => match on_key(run, digit, true) {
-            Wish::NextOffice => {
-                run.note(EventKind::NextRequested);
-                run.hang_up_callee(LegDisposition::CallerEndedTalk);
-            }
-            Wish::EndCall => end_all(run, LegDisposition::CallerEndedTalk),
-            Wish::Nothing => {}
-        },
-        Event::TimerFired(TimerName::Star) => on_star(run, true),
-        Event::TimerFired(TimerName::Warning) => {
-            run.note(EventKind::LimitWarned { seconds_left: 60 });
-            run.play_key(world, "limit_warning");
-        }
-        Event::TimerFired(TimerName::Talk) => {
-            run.note(EventKind::LimitReached {
-                limit: "talk".to_owned(),
-            });
-            run.hang_up_callee(LegDisposition::LimitReached);
-        }
-        _ => {
-            let _ = current;
-        }
-    }
-}
-
-fn on_key(run: &mut Run, digit: char, talking: bool) -> Wish {
-    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
-        return Wish::Nothing;
-    };
-    let wish = keys.on_digit(run, digit, talking);
-    if let Some(round) = round(run) {
-        round.keys = keys;
-    }
-    wish
-}
-
-fn on_star(run: &mut Run, talking: bool) {
-    let Some(mut keys) = round(run).map(|round| std::mem::take(&mut round.keys)) else {
-        return;
-    };
-    keys.on_timer(run, talking);
-    if let Some(round) = round(run) {
-        round.keys = keys;
-    }
-}
-
-fn end_all(run: &mut Run, disposition: LegDisposition) {
-    run.choose("end_call");
-    run.hang_up_callee(disposition);
-    let session = run.tally.disposition().unwrap_or(run.so_far);
-    let session = match (session, round(run).is_some_and(|round| !round.queue.is_empty())) {
-        (SessionDisposition::CompletedAll, true) => SessionDisposition::CompletedSome,
-        (session, _) => session,
-    };
-    run.end(session, 480);
-}
-
-fn cancel_talk_timers(run: &mut Run) {
-    for timer in [
-        TimerName::Ring,
-        TimerName::Talk,
-        TimerName::Warning,
-        TimerName::Star,
-    ] {
-        run.cancel_timer(timer);
-    }
-}
-
-fn after_talk(run: &mut Run, world: &World<'_>, step: &CallTargets) {
-    cancel_talk_timers(run);
-    run.resume_menu(world);
-    go_between(run, world, step);
-}
-
-/// Says how many are left and goes on; after the last one there is nothing to say.
-fn go_between(run: &mut Run, world: &World<'_>, step: &CallTargets) {
-    let waiting = |entry: &&Listed| matches!(entry, Listed::Target(_));
-    let left = round(run).map_or(0, |round| round.queue.iter().filter(waiting).count());
-    set_phase(run, Phase::Telling);
-    if left == 0 {
-        return next(run, world, step);
-    }
-    let words = catalogue(run, world);
-    let calls_left = |_: &str| words.calls_left(u32::try_from(left).unwrap_or(u32::MAX));
-    let pieces = run.pieces_with(world, "msg_between_calls", &calls_left);
-    run.play(&["msg_between_calls"], pieces);
-}
-
-fn on_not_reached(
-    run: &mut Run,
-    world: &World<'_>,
-    step: &CallTargets,
-    current: Current,
-    disposition: LegDisposition,
-) {
-    cancel_talk_timers(run);
-    run.resume_menu(world);
-    let key = match disposition {
-        LegDisposition::CallerSkipped => {
-            run.act(Action::StopPlaying);
-            set_phase(run, Phase::Telling);
-            return next(run, world, step);
-        }
-        LegDisposition::Busy | LegDisposition::BusyInband => "msg_target_busy",
-        LegDisposition::NoAnswer => "target_no_answer",
-        LegDisposition::NotInService | LegDisposition::NumberChanged => "target_unreachable",
-        LegDisposition::MailboxFull | LegDisposition::MailboxFullSuspected => "mailbox_full",
-        _ => "failover_none",
-    };
-    let retried = round(run).is_none_or(|round| round.put_off.contains(&current.target));
-    if key == "failover_none" && !retried {
-        set_phase(run, Phase::OfferingRetry(current));
-    } else {
-        set_phase(run, Phase::Telling);
-    }
-    if key == "failover_none" && retried {
-        return go_between(run, world, step);
-    }
-    run.play_key(world, key);
-}
-
-fn on_offering(run: &mut Run, world: &World<'_>, step: &CallTargets, current: &Current, event: &Event) {
-    match event {
-        Event::Played => run.set_timer(TimerName::Input, RETRY_CHOICE),
-        Event::DigitPressed('1') => {
-            run.choose("retry_at_end");
-            run.act(Action::StopPlaying);
-            if let Some(round) = round(run) {
-                round.put_off.push(current.target.clone());
-                round.queue.push_back(Listed::Target(current.target.clone()));
-            }
-            next(run, world, step);
-        }
-        Event::DigitPressed('#' | '2') => {
-            run.act(Action::StopPlaying);
-            next(run, world, step);
-        }
-        Event::TimerFired(TimerName::Input) => next(run, world, step),
-        _ => {}
-    }
 }

@@ -20,6 +20,8 @@ const CHOICE: Duration = Duration::from_secs(8);
 const CORRECTION: Duration = Duration::from_secs(2);
 /// Questions are repeated this often before the likeliest answer is taken.
 const REPEATS: u8 = 2;
+/// The same for keys that mean nothing.
+const INVALID_REPEATS: u8 = 3;
 /// Unknown and military ZIP codes in one call.
 const MOST_UNKNOWN: u8 = 3;
 /// Pause after an entry was accepted.
@@ -30,6 +32,7 @@ pub(in crate::flow) struct Finding {
     asked: Asked,
     phase: Phase,
     repeats: u8,
+    invalid: u8,
 }
 
 #[derive(Debug)]
@@ -77,7 +80,7 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
         },
         data_version: world.directory.version(),
     });
-    let retried = run.tries.invalid + run.tries.unknown_zip > 0;
+    let retried = run.tries.corrected || run.tries.invalid > 0 || run.tries.unknown_zip > 0;
     let known = !located.states.is_empty();
     let confirm =
         known && (retried || (located.confidence == Confidence::Low && located.districts.len() > 1));
@@ -87,6 +90,7 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Whom) {
         asked: Asked::default(),
         phase: Phase::Confirming,
         repeats: 0,
+        invalid: 0,
     });
     match state {
         Some(state) if confirm => {
@@ -109,19 +113,20 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Whom, event: 
         return;
     };
     match (&finding.phase, event) {
-        (Phase::Again, Event::Played) => run.enter(world, &step.again),
+        (Phase::Again, Event::Played) => after_reason(run, world, step),
         (Phase::Again, Event::DigitPressed(digit)) => {
             run.keep_typed(digit);
             run.act(Action::StopPlaying);
-            run.enter(world, &step.again);
+            after_reason(run, world, step);
         }
         (Phase::Confirming, Event::DigitPressed('*')) => {
             run.choose("correct_zip");
             run.act(Action::StopPlaying);
-            run.tries.unknown_zip = run.tries.unknown_zip.saturating_add(1);
+            run.tries.corrected = true;
             run.enter(world, &step.again);
         }
         (Phase::Confirming, Event::DigitPressed('#')) => advance(run, world, step),
+        (Phase::Confirming, Event::DigitPressed(digit)) => run.keep_typed(digit),
         (Phase::Confirming, Event::Played) => run.set_timer(TimerName::Input, CORRECTION),
         (Phase::Confirming, Event::TimerFired(TimerName::Input)) => advance(run, world, step),
         (Phase::State(_) | Phase::Representative(_), Event::Played) => {
@@ -157,7 +162,7 @@ fn advance(run: &mut Run, world: &World<'_>, step: &Whom) {
         return run.fail("nothing_located");
     };
     match resolve(campaign, world.directory, located, finding.asked) {
-        Resolution::AskZipAgain(again) => ask_again(run, world, step, again),
+        Resolution::AskZipAgain(again) => ask_again(run, world, again),
         Resolution::AskState(states) => {
             run.decide("ask_state");
             ask(run, world, step, Phase::State(states));
@@ -188,15 +193,11 @@ fn set_phase(run: &mut Run, phase: Phase) {
     }
 }
 
-fn ask_again(run: &mut Run, world: &World<'_>, step: &Whom, again: Again) {
+fn ask_again(run: &mut Run, world: &World<'_>, again: Again) {
     run.tries.unknown_zip = run.tries.unknown_zip.saturating_add(1);
     // Those digits belonged to a ZIP code that was no use.
     run.after_zip = None;
     run.cancel_timer(TimerName::AfterZip);
-    if run.tries.unknown_zip >= MOST_UNKNOWN {
-        run.so_far = SessionDisposition::InvalidZipExhausted;
-        return run.enter(world, &step.exhausted);
-    }
     set_phase(run, Phase::Again);
     let key = match again {
         Again::Unknown => "msg_invalid_location",
@@ -205,10 +206,20 @@ fn ask_again(run: &mut Run, world: &World<'_>, step: &Whom, again: Again) {
     run.play_key(world, key);
 }
 
+/// The caller heard why the ZIP code was no use: asked again, but not for ever.
+fn after_reason(run: &mut Run, world: &World<'_>, step: &Whom) {
+    if run.tries.unknown_zip >= MOST_UNKNOWN {
+        run.so_far = SessionDisposition::InvalidZipExhausted;
+        return run.enter(world, &step.exhausted);
+    }
+    run.enter(world, &step.again);
+}
+
 fn ask(run: &mut Run, world: &World<'_>, step: &Whom, phase: Phase) {
     if let State::FindingTargets(finding) = &mut run.state {
         finding.phase = phase;
         finding.repeats = 0;
+        finding.invalid = 0;
     }
     play_question(run, world);
     while let (State::FindingTargets(_), Some(digit)) = (&run.state, run.typed.pop_front()) {
@@ -279,32 +290,54 @@ fn on_choice(run: &mut Run, world: &World<'_>, step: &Whom, digit: char) {
         }),
         _ => None,
     };
-    match chosen {
-        Some(chosen) => {
+    run.cancel_timer(TimerName::Input);
+    match (chosen, digit) {
+        (Some(chosen), _) => {
             run.act(Action::StopPlaying);
             run.choose(&chosen);
             advance(run, world, step);
         }
-        None if digit == '*' => {
-            run.cancel_timer(TimerName::Input);
-            play_question(run, world);
+        (None, '*' | '0') => play_question(run, world),
+        (None, '#') => {
+            run.act(Action::StopPlaying);
+            take_default(run, world, step);
         }
-        None => on_no_choice(run, world, step),
+        (None, _) => {
+            let State::FindingTargets(finding) = &mut run.state else {
+                return;
+            };
+            finding.invalid += 1;
+            let attempt = finding.invalid;
+            run.note(EventKind::InvalidInput { attempt });
+            if attempt <= INVALID_REPEATS {
+                play_question(run, world)
+            } else {
+                take_default(run, world, step)
+            }
+        }
     }
 }
 
-/// No key, or one that means nothing: the question again, then the likeliest answer or the campaign's policy.
+/// No key: the question again, then the likeliest answer or the campaign's policy.
 fn on_no_choice(run: &mut Run, world: &World<'_>, step: &Whom) {
-    run.cancel_timer(TimerName::Input);
     let State::FindingTargets(finding) = &mut run.state else {
         return;
     };
     finding.repeats += 1;
-    let repeats = finding.repeats;
-    if repeats <= REPEATS {
-        run.note(EventKind::NoInput { attempt: repeats });
-        return play_question(run, world);
+    let attempt = finding.repeats;
+    run.note(EventKind::NoInput { attempt });
+    if attempt <= REPEATS {
+        play_question(run, world)
+    } else {
+        take_default(run, world, step)
     }
+}
+
+/// The state where most of the ZIP code's people live; no representative, for none is guessed.
+fn take_default(run: &mut Run, world: &World<'_>, step: &Whom) {
+    let State::FindingTargets(finding) = &mut run.state else {
+        return;
+    };
     match &finding.phase {
         Phase::State(states) => finding.asked.state = states.first().copied(),
         _ => finding.asked.district = Some(DistrictAnswer::NotSure),

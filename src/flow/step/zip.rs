@@ -55,9 +55,12 @@ fn take_typed(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
 
 /// Asks for the ZIP code, after other prompts if given.
 fn ask(run: &mut Run, world: &World<'_>, step: &ZipEntry, before: &[&str]) {
-    let tried = run.tries.no_input + run.tries.invalid + run.tries.unknown_zip > 0;
     let mut keys = before.to_vec();
-    keys.push(if tried { &step.prompt_again } else { &step.prompt });
+    keys.push(if run.tries.any() {
+        &step.prompt_again
+    } else {
+        &step.prompt
+    });
     let mut pieces = Vec::new();
     for key in &keys {
         if !pieces.is_empty() {
@@ -115,7 +118,7 @@ fn on_zip(run: &mut Run, world: &World<'_>, step: &ZipEntry, zip: Zip) {
 }
 
 fn on_no_input(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
-    run.tries.no_input += 1;
+    run.tries.no_input = run.tries.no_input.saturating_add(1);
     run.note(EventKind::NoInput {
         attempt: run.tries.no_input,
     });
@@ -127,7 +130,7 @@ fn on_no_input(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
 }
 
 fn on_invalid(run: &mut Run, world: &World<'_>, step: &ZipEntry) {
-    run.tries.invalid += 1;
+    run.tries.invalid = run.tries.invalid.saturating_add(1);
     run.note(EventKind::InvalidInput {
         attempt: run.tries.invalid,
     });

@@ -1,5 +1,6 @@
 //! Carrying out what a flow wants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Clip, Digit, DigitSet, Digits, PlayId};
@@ -17,6 +18,9 @@ use crate::units::TargetId;
 /// Events and actions of one call in one go; more means a flow that turns in circles.
 const MOST_AT_ONCE: usize = 1000;
 
+/// How long a press is said to be in INFO.
+const INFO_PRESS: Duration = Duration::from_millis(160);
+
 impl Exchange {
     /// Lets the flow hear what happened and carries out what it wants, until nothing is left.
     pub(super) fn settle(&mut self, now: Now, call: &mut Call) {
@@ -31,10 +35,11 @@ impl Exchange {
                 if call.ending.is_some() {
                     continue;
                 }
+                let directory = Arc::clone(&call.directory);
                 let world = World {
                     now: now.monotonic,
                     wall: now.wall,
-                    directory: &self.settings.directory,
+                    directory: &directory,
                     catalogues: self.settings.catalogues,
                 };
                 call.run.handle(&world, event);
@@ -70,7 +75,7 @@ impl Exchange {
             Action::CancelTimer(name) => self.timers.cancel(call.key, Timer::Flow(name)),
             Action::Dial(request) => self.dial(now, call, *request),
             Action::Bridge { withhold_star } => self.bridge(now, call, withhold_star),
-            Action::SendDigit(digit) => self.send_digit(call, digit),
+            Action::SendDigit(digit) => self.send_digit(now, call, digit),
             Action::WithholdAll(all) if call.bridged => {
                 self.join(call, if all { Withheld::All } else { Withheld::Star });
             }
@@ -235,18 +240,21 @@ impl Exchange {
         self.media(call.key, media::Command::Bridge { a, b, withhold });
     }
 
-    pub(super) fn send_digit(&mut self, call: &mut Call, digit: char) {
-        let Some(stream) = call.callee_up().map(|leg| leg.seat.stream) else {
+    /// Sends a key to the callee: as an RTP event where its side takes them, else by INFO.
+    pub(super) fn send_digit(&mut self, now: Now, call: &mut Call, digit: char) {
+        let events = call.callee_takes_events();
+        let Some((stream, session)) = call.callee_up().map(|leg| (leg.seat.stream, leg.session)) else {
             return;
         };
-        if let Ok(digit) = Digit::try_from(digit) {
-            self.media(
-                call.key,
-                media::Command::SendDigits {
-                    stream,
-                    digits: Digits::new(vec![digit]),
-                },
-            );
+        match Digit::try_from(digit) {
+            Ok(digit) if events => {
+                let digits = Digits::new(vec![digit]);
+                self.media(call.key, media::Command::SendDigits { stream, digits });
+            }
+            Ok(_) => self
+                .endpoint
+                .send_digit_info(now.monotonic, session, digit, INFO_PRESS),
+            Err(_) => {}
         }
     }
 

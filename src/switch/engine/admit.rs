@@ -1,6 +1,7 @@
 //! Taking on an incoming call: route, room, sound, record.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
@@ -47,9 +48,8 @@ impl Exchange {
             self.endpoint.reject(now.monotonic, session, 404, None);
             return None;
         };
-        let opened = self.opened(now, &number, &route, index, invite);
-        let channels = self.settings.trunks[index].channels;
-        let full = calls >= self.settings.most_calls || self.lines[index].calls >= channels;
+        let opened = self.opened(now, &route, index, invite);
+        let full = calls >= self.settings.most_calls || self.is_full(index, &route);
         let refused = match () {
             () if !self.records_accepted => Some("records_cannot_be_written"),
             () if full => Some("all_lines_in_use"),
@@ -58,7 +58,11 @@ impl Exchange {
         };
         let seat = if refused.is_none() { self.take_seat() } else { None };
         let (Some(seat), None) = (seat, refused) else {
-            self.turn_away(now, session, opened, refused.unwrap_or("no_media_port"));
+            let (reason, disposition) = (
+                refused.unwrap_or("no_media_port"),
+                SessionDisposition::CapacityRefused,
+            );
+            self.turn_away(now, session, opened, 503, disposition, reason);
             return None;
         };
         let setup = LegSetup {
@@ -73,12 +77,13 @@ impl Exchange {
         };
         let mut caller = Leg::new(session, setup);
         if caller.take_offer(invite.sdp.as_deref()).is_err() {
-            self.endpoint.reject(now.monotonic, session, 488, None);
             self.add_seat(seat);
+            let disposition = SessionDisposition::SystemError;
+            self.turn_away(now, session, opened, 488, disposition, "no_common_audio");
             return None;
         }
-        let source = self.source_rule(index, caller.agreed.as_ref().and_then(|agreed| agreed.remote));
-        caller.set_source(source);
+        let described = caller.agreed.as_ref().and_then(|agreed| agreed.remote);
+        caller.set_source(self.source_rule(index, described));
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
     }
 
@@ -97,6 +102,7 @@ impl Exchange {
         self.streams.insert(caller.seat.stream, (key, Side::Caller));
         if let Some(index) = self.trunk_index(&caller.trunk) {
             self.lines[index].calls += 1;
+            self.lines[index].inbound += 1;
         }
         let at = opened.at;
         let mut book = Book::open(opened, &mut self.changes);
@@ -120,6 +126,7 @@ impl Exchange {
             key,
             book,
             run,
+            directory: Arc::clone(&self.settings.directory),
             caller,
             callee: None,
             ended_legs: Vec::new(),
@@ -138,6 +145,15 @@ impl Exchange {
         (key, Box::new(call))
     }
 
+    /// Whether a trunk has no room for one more caller. One whose flow dials will want a second channel, and must not
+    /// find it taken by other callers who wait for theirs.
+    fn is_full(&self, index: usize, route: &Route) -> bool {
+        let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
+        let dials = !trunk.destinations.is_empty() && route.flow.dials();
+        let each = if dials { 2 } else { 1 };
+        line.calls >= trunk.channels || (line.inbound + 1).saturating_mul(each) > trunk.channels
+    }
+
     fn language_of(&self, route: &Route) -> Language {
         let of_campaign = route
             .campaign
@@ -149,14 +165,7 @@ impl Exchange {
             .unwrap_or(Language::ENGLISH)
     }
 
-    fn opened(
-        &mut self,
-        now: Now,
-        number: &str,
-        route: &Route,
-        trunk: usize,
-        invite: &IncomingInvite,
-    ) -> CallOpened {
+    fn opened(&mut self, now: Now, route: &Route, trunk: usize, invite: &IncomingInvite) -> CallOpened {
         let milliseconds = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
         let random = u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64());
         let caller = (!invite.withheld).then(|| caller_number(invite)).flatten();
@@ -166,7 +175,8 @@ impl Exchange {
             at: UtcMicros::from(now.wall),
             direction: Direction::Inbound,
             route: record::Route {
-                number: Some(number.to_owned()),
+                // As configured: behind a pattern, the number dialled is somebody else's.
+                number: Some(route.pattern.to_string()),
                 trunk: Some(self.settings.trunks[trunk].name.clone()),
                 campaign: route.campaign.as_ref().map(|campaign| campaign.id.clone()),
                 flow: Some(route.flow.name.clone()),
@@ -177,25 +187,31 @@ impl Exchange {
         }
     }
 
-    fn turn_away(&mut self, now: Now, session: SessionId, opened: CallOpened, reason: &str) {
-        self.endpoint
-            .reject(now.monotonic, session, 503, Some(RETRY_AFTER));
+    fn turn_away(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        opened: CallOpened,
+        status: u16,
+        disposition: SessionDisposition,
+        reason: &str,
+    ) {
+        let retry_after = (status == 503).then_some(RETRY_AFTER);
+        self.endpoint.reject(now.monotonic, session, status, retry_after);
         if !self.records_accepted {
             return;
         }
         let (call, at) = (opened.call, opened.at);
         let mut book = Book::open(opened, &mut self.changes);
-        let refused = EventKind::Refused {
-            status: 503,
-            reason: reason.to_owned(),
-        };
-        book.note(at, None, refused, &mut self.changes);
+        let reason = reason.to_owned();
+        book.note(at, None, EventKind::Refused { status, reason }, &mut self.changes);
+        let (ended_by, details) = (EndedBy::Server, CallDetails::default());
         let closed = CallClosed {
             call,
             at,
-            disposition: SessionDisposition::CapacityRefused,
-            ended_by: EndedBy::Server,
-            details: CallDetails::default(),
+            disposition,
+            ended_by,
+            details,
         };
         book.close(closed, &mut self.changes);
     }

@@ -1,6 +1,7 @@
 //! One call inside the engine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::book::Book;
@@ -8,6 +9,7 @@ use crate::call::disposition::SessionDisposition;
 use crate::call::leg::Leg;
 use crate::call::record::{CallDetails, EndedBy, LegNumber, UtcMicros};
 use crate::call::timers::CallKey;
+use crate::directory::Directory;
 use crate::flow::run::{Event as FlowEvent, Run, TimerName};
 use crate::units::Language;
 
@@ -52,6 +54,8 @@ pub(super) struct Call {
     pub key: CallKey,
     pub book: Book,
     pub run: Run,
+    /// The directory as it was when the call began: a refresh never changes a call.
+    pub directory: Arc<Directory>,
     pub caller: Leg,
     pub callee: Option<Leg>,
     /// Legs that ended and whose totals are outstanding.
@@ -93,6 +97,12 @@ impl Call {
         let number = LegNumber(self.next_leg);
         self.next_leg = self.next_leg.saturating_add(1);
         number
+    }
+
+    /// Whether the dialled side takes keys as RTP events.
+    pub fn callee_takes_events(&self) -> bool {
+        let agreed = self.callee.as_ref().and_then(|leg| leg.agreed.as_ref());
+        agreed.is_some_and(|agreed| agreed.event_payload_type.is_some())
     }
 
     /// The callee's leg while it is up.

@@ -18,10 +18,19 @@ use crate::call::record::{
 };
 use crate::flow::run::{DialRequest, Event as FlowEvent};
 
+/// An answered leg from which nothing came for this long has failed (`hotline.md` §7, `media_failed`).
+pub(super) const NO_SOUND_AT_ALL: Duration = Duration::from_secs(10);
+
 impl Exchange {
     /// Dials. Whatever prevents it is told to the flow as the leg's end, and stands in the record.
     pub(super) fn dial(&mut self, now: Now, call: &mut Call, request: DialRequest) {
         let number = call.new_leg();
+        if call.max_forwards <= 1 {
+            self.open_leg_record(now, call, number, &request, None);
+            let reason = "too_many_hops".to_owned();
+            self.note(now, call, Some(number), EventKind::Decision { reason });
+            return self.fail_dial(now, call, number, LegDisposition::TrunkError);
+        }
         let (index, dialled) = match self.choose_trunk(&request) {
             Ok(chosen) => chosen,
             Err((disposition, reason)) => {
@@ -44,7 +53,7 @@ impl Exchange {
             source: self.source_rule(index, None),
             start: self.start(),
             sdp_id: self.random.next_u32() >> 1,
-            silence_after: Some(self.settings.silence_after),
+            silence_after: Some(NO_SOUND_AT_ALL),
         };
         let mut local = Local::new(setup.sdp_id, seat.address, &setup.laws);
         let offer = local.offer(Sending::SendReceive);
@@ -75,7 +84,8 @@ impl Exchange {
     /// The first trunk that may carry the number and has a free channel.
     fn choose_trunk(&self, request: &DialRequest) -> Result<(usize, Dialled), (LegDisposition, String)> {
         let mut refused = (LegDisposition::TrunkError, "no_trunk".to_owned());
-        for (index, trunk) in self.settings.trunks.iter().enumerate() {
+        for index in self.trunks_by_health() {
+            let trunk = &self.settings.trunks[index];
             if request.trunk.as_ref().is_some_and(|wanted| *wanted != trunk.name) {
                 continue;
             }
@@ -91,6 +101,15 @@ impl Exchange {
             }
         }
         Err(refused)
+    }
+
+    /// Trunks in the order of the configuration, those that are registered, or need not be, first.
+    fn trunks_by_health(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.settings.trunks.len()).collect();
+        order.sort_by_key(|&index| {
+            self.settings.trunks[index].register.is_some() && !self.lines[index].registered
+        });
+        order
     }
 
     /// The trunk's codecs, with the one the caller's side uses first: nothing is to be converted then.
@@ -126,7 +145,7 @@ impl Exchange {
             uri,
             from: SipParty::new(from),
             headers: identity.into_iter().collect(),
-            max_forwards: Some(call.max_forwards.saturating_sub(1).max(1)),
+            max_forwards: Some(call.max_forwards.saturating_sub(1)),
             sdp: offer,
         }
     }
@@ -226,18 +245,19 @@ impl Exchange {
     fn on_early_media(&mut self, now: Now, call: &mut Call, sdp: &[u8]) {
         let at = UtcMicros::from(now.wall);
         let Some(leg) = call.callee_up() else { return };
+        let first_ring = leg.ringing_at.is_none();
         leg.ringing_at.get_or_insert(at);
         let number = leg.number;
         if leg.take_answer(sdp).is_err() {
             // Sound we cannot use before the answer is no reason to give up: the answer may be usable.
             return call.pending.push_back(FlowEvent::CalleeRang);
         }
-        let first = !leg.opened;
-        self.trust_media(call);
+        // The flow hears of early media once sound arrives (`on_sound`): many trunks announce it and send none.
+        self.trust_media(call, Side::Callee);
         self.open_or_update_stream(call, Side::Callee);
-        if first {
-            self.note(now, call, Some(number), EventKind::EarlyMedia);
-            call.pending.push_back(FlowEvent::CalleeSpokeEarly);
+        if first_ring {
+            self.note(now, call, Some(number), EventKind::Ringing);
+            call.pending.push_back(FlowEvent::CalleeRang);
         }
     }
 
@@ -248,28 +268,14 @@ impl Exchange {
         if leg.take_answer(sdp).is_err() {
             self.endpoint.hangup(now.monotonic, session, Some(sip::Cause(88)));
             let disposition = LegDisposition::MediaFailed;
-            self.end_callee(now, call, disposition, EndedBy::Server, Cause::default());
-            return call.pending.push_back(FlowEvent::CalleeEnded {
-                disposition,
-                cause: Cause::default(),
-            });
+            return self.lose_callee(now, call, disposition);
         }
         leg.state = LegState::Answered;
         leg.answered_at = Some(at);
-        self.trust_media(call);
+        self.trust_media(call, Side::Callee);
         self.open_or_update_stream(call, Side::Callee);
         self.note(now, call, Some(number), EventKind::Answered);
         call.pending.push_back(FlowEvent::CalleeAnswered);
-    }
-
-    /// Judges the address that the far end named for its sound.
-    fn trust_media(&mut self, call: &mut Call) {
-        let Some(leg) = call.callee.as_mut() else { return };
-        let described = leg.agreed.as_ref().and_then(|agreed| agreed.remote);
-        if let Some(index) = self.trunk_index(&leg.trunk) {
-            let rule = self.source_rule(index, described);
-            leg.set_source(rule);
-        }
     }
 
     fn on_callee_failed(&mut self, now: Now, call: &mut Call, failure: &sip::Failure) {
@@ -300,6 +306,15 @@ impl Exchange {
         self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
         call.pending
             .push_back(FlowEvent::CalleeEnded { disposition, cause });
+    }
+
+    /// The dialled leg is lost by a fault, not by anybody's wish; the flow hears of it.
+    pub(super) fn lose_callee(&mut self, now: Now, call: &mut Call, disposition: LegDisposition) {
+        self.end_callee(now, call, disposition, EndedBy::Server, Cause::default());
+        call.pending.push_back(FlowEvent::CalleeEnded {
+            disposition,
+            cause: Cause::default(),
+        });
     }
 
     /// The flow ends the dialled leg. What became of it depends on how far it came.

@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use super::Now;
 use super::call::{Call, DigitSource, Side, Withheld};
+use super::callee::NO_SOUND_AT_ALL;
 use super::exchange::Exchange;
+use crate::call::disposition::LegDisposition;
 use crate::call::leg::LegState;
 use crate::call::record::{Cause, EndedBy, EventKind, LegNumber, UtcMicros};
 use crate::flow::run::Event as FlowEvent;
 
 /// One press that comes by RTP and by INFO counts once (`sip.md` §6.4).
 const SAME_PRESS: Duration = Duration::from_millis(250);
+/// What a peer says of the length of a press is believed up to this.
+const LONGEST_PRESS: Duration = Duration::from_secs(5);
 
 impl Exchange {
     pub(super) fn on_caller_event(&mut self, now: Now, call: &mut Call, event: sip::Event) {
         match event {
             sip::Event::Offered { sdp, .. } => self.on_offer(now, call, Side::Caller, sdp.as_deref()),
             sip::Event::OfferAnswered { sdp, .. } => self.on_offer_answered(now, call, Side::Caller, &sdp),
-            sip::Event::DigitPressed { digit, .. } => self.on_digit(now, call, digit, DigitSource::Info),
+            sip::Event::DigitPressed { digit, duration, .. } => {
+                self.on_digit(now, call, digit, DigitSource::Info, duration.min(LONGEST_PRESS));
+            }
             sip::Event::Ended { ended, reason, .. } => {
                 let by = match ended {
                     sip::Ended::ByUs => return,
@@ -38,7 +44,7 @@ impl Exchange {
     pub(super) fn on_media_event(&mut self, now: Now, call: &mut Call, side: Side, event: media::Event) {
         match event {
             media::Event::DigitPressed { digit, .. } if side == Side::Caller => {
-                self.on_digit(now, call, digit, DigitSource::Rtp);
+                self.on_digit(now, call, digit, DigitSource::Rtp, Duration::ZERO);
             }
             media::Event::Played { play, .. } if side == Side::Caller && call.playing == Some(play.0) => {
                 call.playing = None;
@@ -47,6 +53,7 @@ impl Exchange {
             media::Event::Started { .. } => {
                 let leg = leg_number(call, side);
                 self.note(now, call, leg, EventKind::MediaStarted);
+                self.on_sound(now, call, side);
             }
             media::Event::Silent { .. } => self.on_silence(now, call, side),
             media::Event::Closed { stream, statistics } => self.on_totals(call, stream, &statistics),
@@ -54,35 +61,74 @@ impl Exchange {
         }
     }
 
-    fn on_digit(&mut self, now: Now, call: &mut Call, digit: char, source: DigitSource) {
+    /// A key, told by RTP when the press begins, by INFO usually when it ends.
+    fn on_digit(&mut self, now: Now, call: &mut Call, digit: char, source: DigitSource, held: Duration) {
         let again = call.last_digit.is_some_and(|(last, came, at)| {
-            last == digit && came != source && now.monotonic.saturating_duration_since(at) < SAME_PRESS
+            let since = now.monotonic.saturating_duration_since(at);
+            last == digit && came != source && since < SAME_PRESS + held
         });
-        call.last_digit = Some((digit, source, now.monotonic));
         if again {
+            // The other copy of this press; the next one of the same key counts.
+            call.last_digit = None;
             return;
         }
+        call.last_digit = Some((digit, source, now.monotonic));
         let passed_on = match call.withheld {
             Withheld::Nothing => true,
             Withheld::Star => digit != '*',
             Withheld::All => false,
         };
-        if source == DigitSource::Info && call.bridged && passed_on {
-            self.send_digit(call, digit);
+        // RTP events are relayed on the media thread, where the callee's side takes them.
+        let relayed = source == DigitSource::Rtp && call.callee_takes_events();
+        if call.bridged && passed_on && !relayed {
+            self.send_digit(now, call, digit);
         }
         call.pending.push_back(FlowEvent::DigitPressed(digit));
     }
 
-    /// Nothing was heard for long. A caller's silence ends the call, since nobody may be there; an office's is only
-    /// noted: holding lines without comfort noise are common.
+    /// A side's first sound. Before its answer, the callee's is early media.
+    fn on_sound(&mut self, now: Now, call: &mut Call, side: Side) {
+        let leg = match side {
+            Side::Caller => Some(&mut call.caller),
+            Side::Callee => call.callee_up(),
+        };
+        let Some(leg) = leg else { return };
+        let first = !std::mem::replace(&mut leg.heard, true);
+        let (number, early) = (leg.number, leg.state == LegState::Invited);
+        if side == Side::Callee && first && early {
+            self.note(now, call, Some(number), EventKind::EarlyMedia);
+            call.pending.push_back(FlowEvent::CalleeSpokeEarly);
+        }
+    }
+
+    /// Nothing was heard for long. A caller's silence ends the call, since nobody may be there. An office from which
+    /// nothing ever came is no talk; one that fell silent is only noted: holding lines without noise are common.
     fn on_silence(&mut self, now: Now, call: &mut Call, side: Side) {
-        let seconds = u32::try_from(self.settings.silence_after.as_secs()).unwrap_or(u32::MAX);
+        let after = if side == Side::Caller {
+            self.settings.silence_after
+        } else {
+            NO_SOUND_AT_ALL
+        };
+        let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
         let leg = leg_number(call, side);
         self.note(now, call, leg, EventKind::MediaSilent { seconds });
-        if side == Side::Caller && call.caller.state == LegState::Answered {
-            self.note(now, call, leg, EventKind::MediaTimedOut);
-            self.endpoint.hangup(now.monotonic, call.caller.session, None);
-            self.on_caller_gone(now, call, EndedBy::Server, Cause::default());
+        match side {
+            Side::Caller if call.caller.state == LegState::Answered => {
+                self.note(now, call, leg, EventKind::MediaTimedOut);
+                self.endpoint.hangup(now.monotonic, call.caller.session, None);
+                self.on_caller_gone(now, call, EndedBy::Server, Cause::default());
+            }
+            Side::Callee => {
+                let mute = call
+                    .callee_up()
+                    .filter(|leg| leg.state == LegState::Answered && !leg.heard);
+                if let Some(session) = mute.map(|leg| leg.session) {
+                    self.note(now, call, leg, EventKind::MediaTimedOut);
+                    self.endpoint.hangup(now.monotonic, session, None);
+                    self.lose_callee(now, call, LegDisposition::MediaFailed);
+                }
+            }
+            Side::Caller => {}
         }
     }
 
@@ -100,6 +146,7 @@ impl Exchange {
             Some(answer) if accepted => {
                 self.endpoint.accept_offer(now.monotonic, session, answer);
                 if offer.is_some() {
+                    self.trust_media(call, side);
                     self.update_stream(call, side);
                 }
             }
@@ -119,12 +166,28 @@ impl Exchange {
         if leg.take_answer(answer).is_err() {
             let session = leg.session;
             self.endpoint.hangup(now.monotonic, session, None);
-            if side == Side::Caller {
-                self.on_caller_gone(now, call, EndedBy::Server, Cause::default());
+            match side {
+                Side::Caller => self.on_caller_gone(now, call, EndedBy::Server, Cause::default()),
+                Side::Callee => self.lose_callee(now, call, LegDisposition::MediaFailed),
             }
             return;
         }
+        self.trust_media(call, side);
         self.open_or_update_stream(call, side);
+    }
+
+    /// Judges the address that a peer named for its sound, each time it names one.
+    pub(super) fn trust_media(&mut self, call: &mut Call, side: Side) {
+        let leg = match side {
+            Side::Caller => Some(&mut call.caller),
+            Side::Callee => call.callee.as_mut(),
+        };
+        let Some(leg) = leg else { return };
+        let described = leg.agreed.as_ref().and_then(|agreed| agreed.remote);
+        if let Some(index) = self.trunk_index(&leg.trunk) {
+            let rule = self.source_rule(index, described);
+            leg.set_source(rule);
+        }
     }
 
     pub(super) fn update_stream(&mut self, call: &mut Call, side: Side) {

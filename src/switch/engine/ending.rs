@@ -47,7 +47,11 @@ impl Exchange {
         disposition: SessionDisposition,
         status: u16,
     ) {
-        self.hang_up_callee(now, call, LegDisposition::LimitReached);
+        let of_callee = match disposition {
+            SessionDisposition::SystemError => LegDisposition::SystemError,
+            _ => LegDisposition::LimitReached,
+        };
+        self.hang_up_callee(now, call, of_callee);
         match call.caller.state {
             LegState::Invited => self
                 .endpoint
@@ -56,7 +60,10 @@ impl Exchange {
             LegState::Ended => {}
         }
         let sip_status = (call.caller.state == LegState::Invited).then_some(status);
-        let by = if call.caller.answered_at.is_none() {
+        // A caller who was never answered gets the far end's failure.
+        let passed_on =
+            call.caller.answered_at.is_none() && disposition == SessionDisposition::NoTargetReached;
+        let by = if passed_on {
             EndedBy::Trunk
         } else {
             EndedBy::Server
@@ -151,6 +158,9 @@ impl Exchange {
         self.sessions.remove(&leg.session);
         if let Some(index) = self.trunk_index(&leg.trunk) {
             self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
+            if leg.number == LegNumber(0) {
+                self.lines[index].inbound = self.lines[index].inbound.saturating_sub(1);
+            }
         }
         if leg.opened {
             self.media(

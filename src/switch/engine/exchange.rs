@@ -135,7 +135,11 @@ impl Exchange {
             Some(Some(refusal)) => near && refusal == Refusal::NotPublic,
         };
         let default = SourceRule::default();
-        SourceRule { send_first: allowed, unheard_limit: default.unheard_limit.filter(|_| !near), ..default }
+        SourceRule {
+            send_first: allowed,
+            unheard_limit: default.unheard_limit.filter(|_| !near),
+            ..default
+        }
     }
 
     pub fn trunk_index(&self, name: &TrunkName) -> Option<usize> {

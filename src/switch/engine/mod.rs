@@ -87,7 +87,10 @@ pub enum Output {
     Records(Vec<RecordChange>),
     Trunk(TrunkStatus),
     /// Something that an operator's ban list may count.
-    Sighting { source: IpAddr, sighting: sip::Sighting },
+    Sighting {
+        source: IpAddr,
+        sighting: sip::Sighting,
+    },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
         language: Language,

@@ -28,6 +28,8 @@ pub struct Routes {
 pub enum RouteError {
     #[error("[[number]] {pattern}: there is no campaign {campaign}")]
     NoCampaign { pattern: Pattern, campaign: CampaignId },
+    #[error("[[number]] {pattern}: the flow {flow:?} finds targets, so the number needs a campaign")]
+    NeedsCampaign { pattern: Pattern, flow: String },
     #[error("[[number]] {pattern}: there is no flow {flow:?}")]
     NoFlow { pattern: Pattern, flow: String },
 }
@@ -63,6 +65,12 @@ impl Routes {
                 Wanted::Flow(name) => (None, name.as_str()),
             };
             match flows.get(flow) {
+                Some(found) if campaign.is_none() && found.needs_campaign() => {
+                    errors.push(RouteError::NeedsCampaign {
+                        pattern: pattern.clone(),
+                        flow: flow.to_owned(),
+                    });
+                }
                 Some(flow) => routes.push(Route {
                     pattern: pattern.clone(),
                     from_trunk: from_trunk.clone(),

@@ -20,6 +20,8 @@ use rand_core::{RngCore, SeedableRng};
 pub use phones::Conduct;
 use phones::Phones;
 
+use sip::SessionId;
+
 use super::engine::{Engine, Input, Now, Output, Settings, TrunkStatus};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
@@ -28,6 +30,9 @@ use crate::units::{Language, TrunkName};
 
 /// How finely media advances; also when phones look at the flow.
 const TICK: Duration = Duration::from_millis(10);
+
+/// A key and the pause after it.
+const KEY_TIME: Duration = Duration::from_millis(200);
 
 /// What the wires do.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +64,10 @@ pub struct CallerPlan {
     /// Groups of keys. Each is pressed once the flow waits for keys, after a moment of thought.
     pub keys: VecDeque<String>,
     pub thinks: Duration,
+    /// Keys pressed at times since the call was dialled, whatever is being said.
+    pub timed_keys: VecDeque<(Duration, String)>,
+    /// Whether keys go by SIP INFO in place of RTP.
+    pub by_info: bool,
     /// Hangs up this long after dialling, whatever happens.
     pub hangs_up_after: Option<Duration>,
 }
@@ -153,6 +162,8 @@ impl Simulator {
             number: String::new(),
             keys: VecDeque::new(),
             thinks: Duration::ZERO,
+            timed_keys: VecDeque::new(),
+            by_info: false,
             hangs_up_after: None,
         };
         let mut simulator = Self {
@@ -446,6 +457,10 @@ impl Simulator {
             self.phones.end(self.now, caller);
             return;
         }
+        let elapsed = self.elapsed();
+        if let Some((_, keys)) = self.plan.timed_keys.pop_front_if(|(at, _)| *at <= elapsed) {
+            self.press(caller, keys);
+        }
         if !self.engine.waits_for_keys() {
             self.waiting_since = None;
             return;
@@ -455,10 +470,16 @@ impl Simulator {
             return;
         }
         if let Some(keys) = self.plan.keys.pop_front() {
-            self.waiting_since = None;
-            self.phones.press(self.now, caller, &keys);
-            self.tell(Happening::Keys(keys));
+            // The next group is thought about once the last key of this one is up.
+            let pressing = KEY_TIME * u32::try_from(keys.len()).unwrap_or(u32::MAX);
+            self.waiting_since = Some(self.now + pressing);
+            self.press(caller, keys);
         }
+    }
+
+    fn press(&mut self, caller: SessionId, keys: String) {
+        self.phones.press(self.now, caller, &keys, self.plan.by_info);
+        self.tell(Happening::Keys(keys));
     }
 
     fn act_as_offices(&mut self) {

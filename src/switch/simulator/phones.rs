@@ -23,6 +23,10 @@ pub enum Conduct {
     Rings,
     /// Sends sound before it answers, then as `Answers`.
     EarlyMedia { ring: Duration, talk: Duration },
+    /// Announces sound before the answer, sends none, then as `Answers`.
+    MuteEarlyMedia { ring: Duration, talk: Duration },
+    /// Answers and sends no sound at all.
+    Mute { ring: Duration },
     /// The network swallows the INVITE.
     Vanishes,
 }
@@ -113,11 +117,18 @@ impl Phones {
         }
     }
 
-    pub(super) fn press(&mut self, now: Instant, session: SessionId, keys: &str) {
+    pub(super) fn press(&mut self, now: Instant, session: SessionId, keys: &str, by_info: bool) {
         let Some(line) = self.lines.get(&session) else {
             return;
         };
         let keys: Vec<Digit> = keys.chars().filter_map(|key| Digit::try_from(key).ok()).collect();
+        if by_info {
+            for key in keys {
+                let length = Duration::from_millis(100);
+                self.endpoint.send_digit_info(now, session, key.into(), length);
+            }
+            return;
+        }
         let digits = Digits::new(keys);
         self.plane.command(
             now,
@@ -168,14 +179,14 @@ impl Phones {
         line.answer = answer.clone();
         let open = media::Command::Open {
             stream: line.stream,
-            config: stream_config(agreed, line.stream),
+            config: stream_config(agreed, line.stream, false),
         };
         match conduct {
             Conduct::Refuses(status) => {
                 self.endpoint.reject(now, session, status, None);
                 return;
             }
-            Conduct::Answers { ring, .. } | Conduct::Stays { ring } => {
+            Conduct::Answers { ring, .. } | Conduct::Stays { ring } | Conduct::Mute { ring } => {
                 self.endpoint.ring(now, session);
                 line.answers_at = Some(now + ring);
             }
@@ -184,6 +195,10 @@ impl Phones {
                 self.plane.command(now, open.clone());
                 self.speak(now, line.stream);
                 line.opened = true;
+                line.answers_at = Some(now + ring);
+            }
+            Conduct::MuteEarlyMedia { ring, .. } => {
+                self.endpoint.progress(now, session, answer);
                 line.answers_at = Some(now + ring);
             }
             Conduct::Rings => self.endpoint.ring(now, session),
@@ -216,7 +231,7 @@ impl Phones {
         if let Ok(agreed) = agreed {
             let stream = line.stream;
             line.opened = true;
-            let config = stream_config(agreed, stream);
+            let config = stream_config(agreed, stream, true);
             self.plane.command(now, media::Command::Open { stream, config });
         }
     }
@@ -241,13 +256,22 @@ impl Phones {
             }
             line.answers_at = None;
             line.hangs_up_at = match line.conduct {
-                Some(Conduct::Answers { talk, .. } | Conduct::EarlyMedia { talk, .. }) => Some(now + talk),
+                Some(
+                    Conduct::Answers { talk, .. }
+                    | Conduct::EarlyMedia { talk, .. }
+                    | Conduct::MuteEarlyMedia { talk, .. },
+                ) => Some(now + talk),
                 _ => None,
             };
             let stream = line.stream;
-            let answer = line.answer.clone();
+            let (answer, mute) = (
+                line.answer.clone(),
+                matches!(line.conduct, Some(Conduct::Mute { .. })),
+            );
             self.endpoint.answer(now, session, answer);
-            self.speak(now, stream);
+            if !mute {
+                self.speak(now, stream);
+            }
         }
     }
 
@@ -266,7 +290,8 @@ impl Phones {
     }
 }
 
-fn stream_config(agreed: media::sdp::Negotiated, stream: StreamId) -> StreamConfig {
+/// A caller's line is never silent; an office sends only what it says.
+fn stream_config(agreed: media::sdp::Negotiated, stream: StreamId, fill_silence: bool) -> StreamConfig {
     StreamConfig {
         agreed,
         source: SourceRule {
@@ -279,6 +304,6 @@ fn stream_config(agreed: media::sdp::Negotiated, stream: StreamId) -> StreamConf
             timestamp: 0,
         },
         silence_after: None,
-        fill_silence: true,
+        fill_silence,
     }
 }

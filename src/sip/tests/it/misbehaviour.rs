@@ -38,7 +38,7 @@ fn explore(seed: u64) -> usize {
         password: "p".into(),
         realm: None,
     });
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         peer.targets.push(address("127.0.1.3:5060"));
     }
     net.endpoint(0).set_peer(peer);
@@ -112,7 +112,7 @@ fn command(net: &mut Net, open: &[SessionId]) {
 fn react(net: &mut Net, step: u32) {
     let inbox = std::mem::take(&mut net.inbox);
     for (index, sent) in inbox.iter().enumerate().take(12) {
-        if net.roll() % 4 == 0 {
+        if net.roll().is_multiple_of(4) {
             continue;
         }
         let text = if sent.text.starts_with("SIP/2.0") {
