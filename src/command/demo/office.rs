@@ -22,6 +22,8 @@ pub struct Office {
     pub media: IpAddr,
     /// The laws it speaks, preferred first.
     pub laws: Vec<Law>,
+    /// Whether its side sends sound while it rings, without having announced early media.
+    pub hasty: bool,
 }
 
 /// How an office treats a call.
@@ -127,6 +129,9 @@ impl Office {
             call.progress(sdp.clone()).await;
             connect(&voice, description.clone()).await;
             voice.say(Arc::clone(speech), true).await;
+        } else if self.hasty {
+            call.ring().await;
+            connect(&voice, description.clone()).await;
         } else if !answer_after.is_some_and(|ring| ring.is_zero()) {
             call.ring().await;
         }
