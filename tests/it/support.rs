@@ -12,7 +12,7 @@ use trunkline::directory::Directory;
 use trunkline::flow::run::Catalogues;
 use trunkline::switch::prompt_library::PromptLibrary;
 use trunkline::switch::simulator::{CallerPlan, Conduct, Happening, Network, Simulator};
-use trunkline::switch::{campaigns_of, flows_of, routes_of, simulation_settings};
+use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::{Language, TrunkName};
 
 /// A Wednesday, 11:00 in Washington: every office that keeps usual hours is open, from New York to Denver.
@@ -82,8 +82,7 @@ impl Story {
     pub fn tell(&self) -> Told {
         let config = Config::parse(&self.config, "story.toml".as_ref()).unwrap();
         let campaigns = campaigns_of(&config, None).unwrap();
-        let flows = flows_of(&config, &campaigns).unwrap();
-        let routes = routes_of(&config, &campaigns, &flows).unwrap();
+        let routes = plan_of(&config, &campaigns).unwrap();
         let trunk = TrunkName::new("trunk");
         let directory = self
             .directory
