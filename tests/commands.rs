@@ -176,3 +176,67 @@ fn status_without_a_switch_says_that_none_answers() {
         err(&status)
     );
 }
+
+/// A running switch; ended by its own id, never by name.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn running_switch_tells_its_state_and_ends_with_zero_when_asked() {
+    let sip = std::net::UdpSocket::bind("127.84.7.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let web = std::net::TcpListener::bind("127.84.7.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (_folder, path) = configuration(&format!(
+        "[sip]\nlisten = [\"udp:{sip}\"]\n[web]\nlisten = \"{web}\"\n[store]\nurl = \"sqlite:calls.db\"\n\
+         [[trunk]]\nname = \"peer\"\nhost = \"127.84.7.2\"\n\
+         [[number]]\npattern = \"+12025550100\"\ncampaign = \"congress\"\n"
+    ));
+    let serve = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+        .args(["serve", "--config", &path])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut serve = Running(serve);
+    let wait = std::time::Duration::from_millis(100);
+    let status = (0..300).find_map(|_| {
+        std::thread::sleep(wait);
+        let status = trunkline(&["status", "--json", "--config", &path]);
+        let parsed: Option<serde_json::Value> = serde_json::from_str(&out(&status)).ok();
+        // The first state is told within a heartbeat of the start.
+        parsed.filter(|status| {
+            status["trunks"]
+                .as_array()
+                .is_some_and(|trunks| !trunks.is_empty())
+        })
+    });
+    let status = status.unwrap();
+    assert_eq!(
+        (&status["calls"], &status["trunks"][0]["name"]),
+        (&0.into(), &"peer".into()),
+        "{status}"
+    );
+    let text = out(&trunkline(&["status", "--config", &path]));
+    assert!(text.contains("trunk peer: known by address, 0 calls"), "{text}");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&serve.0),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let ended = (0..100).find_map(|_| {
+        std::thread::sleep(wait);
+        serve.0.try_wait().unwrap()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+}

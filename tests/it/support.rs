@@ -43,6 +43,8 @@ pub struct Story {
     pub hangs_up_after: Option<Duration>,
     pub seed: u64,
     pub directory: Option<Arc<Directory>>,
+    /// Calls that the trunk carries at one time.
+    pub channels: u32,
 }
 
 impl Default for Story {
@@ -61,6 +63,7 @@ impl Default for Story {
             hangs_up_after: None,
             seed: 1,
             directory: None,
+            channels: 100,
         }
     }
 }
@@ -88,7 +91,8 @@ impl Story {
             .directory
             .clone()
             .unwrap_or_else(|| Directory::bundled().unwrap());
-        let settings = simulation_settings(&config, routes, directory, library(), &trunk);
+        let mut settings = simulation_settings(&config, routes, directory, library(), &trunk);
+        settings.trunks[0].channels = self.channels;
         let at: Timestamp = self.at.parse().unwrap();
         let mut simulator = Simulator::new(settings, trunk, Instant::now(), at, self.network, self.seed);
         let plan = CallerPlan {
