@@ -17,8 +17,9 @@ pub(super) struct Load {
 /// Prompts alone need no shorter tick: a key is still told within it.
 const PLAYING: u32 = 2;
 /// Busier than this a tick of 1, 2, 3, 4 ms is too short. On the machine of `docs/performance.md`, 200 bridged calls
-/// keep a thread a tenth busy and 1000 not quite half.
-const TOO_BUSY: [f64; 4] = [0.25, 0.5, 0.65, 0.75];
+/// keep a thread an eighth busy and 1000 half; with those a tick of 2 ms delays audio by 1.6 ms at the median, one of
+/// 3 ms by 2.3 ms.
+const TOO_BUSY: [f64; 4] = [0.25, 0.6, 0.75, 0.85];
 /// A shorter tick costs more itself: the load must be so much lower before one is tried.
 const MARGIN: f64 = 0.07;
 /// With more ticks missed than this the tick grows, and with fewer than a tenth of this it may shrink.
@@ -98,12 +99,13 @@ mod tests {
             assert_eq!(rest(start, relaying(0.12)), 1);
             assert_eq!(rest(start, relaying(0.95)), 5);
         }
-        assert_eq!(rest(1, relaying(0.45)), 2);
+        assert_eq!(rest(1, relaying(0.5)), 2);
+        assert_eq!(rest(5, relaying(0.5)), 2);
     }
 
     #[test]
     fn the_tick_grows_at_once_and_shrinks_step_by_step() {
-        assert_eq!(next_tick(1, relaying(0.8)), 5);
+        assert_eq!(next_tick(1, relaying(0.9)), 5);
         assert_eq!(next_tick(5, relaying(0.1)), 4);
     }
 
