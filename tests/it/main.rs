@@ -9,6 +9,7 @@
 mod hotline;
 mod office_hours;
 mod routes;
+mod strangers;
 mod support;
 mod unkind_networks;
 mod zip_cases;
