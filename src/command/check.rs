@@ -85,15 +85,12 @@ fn findings(args: &Args) -> Findings {
             return findings;
         }
     };
-    match flows_of(&config, &campaigns) {
-        Ok(flows) => {
-            if let Err(problems) = routes_of(&config, &campaigns, &flows) {
-                findings.problems.extend(problems);
-            }
-            check_prompts(&config, &flows, &mut findings);
-        }
-        Err(problems) => findings.problems.extend(problems),
+    let (flows, problems) = flows_of(&config, &campaigns);
+    findings.problems.extend(problems);
+    if let Err(problems) = routes_of(&config, &campaigns, &flows) {
+        findings.problems.extend(problems);
     }
+    check_prompts(&config, &flows, &mut findings);
     let directory = match &store {
         Some(store) => store
             .current_directory()

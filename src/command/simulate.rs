@@ -20,7 +20,7 @@ use crate::store::{CampaignStore, DirectoryStore, SqliteStore};
 use crate::switch::engine::Settings;
 use crate::switch::prompt_library::PromptLibrary;
 use crate::switch::simulator::{CallerPlan, Conduct, Happening, Network, Simulator};
-use crate::switch::{campaigns_of, flows_of, routes_of, simulation_settings};
+use crate::switch::{campaigns_of, plan_of, simulation_settings};
 use crate::units::{CampaignId, TrunkName};
 
 /// A simulated call that is not over by then is cut.
@@ -143,9 +143,7 @@ fn settings(args: &Args, trunk: &TrunkName) -> anyhow::Result<Settings> {
         None => Directory::bundled()?,
     };
     let campaigns = campaigns_of(&config, store.as_ref().map(|store| store as &dyn CampaignStore))?;
-    let flows = flows_of(&config, &campaigns).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
-    let routes =
-        routes_of(&config, &campaigns, &flows).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+    let routes = plan_of(&config, &campaigns).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
     let languages = config.prompts.languages();
     let first = languages
         .first()

@@ -99,8 +99,6 @@ pub enum Tone {
 /// What call control is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Tell the caller's side that it rings.
-    Ring,
     Answer,
     /// Play in place of what is being played.
     Play {

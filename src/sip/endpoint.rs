@@ -447,19 +447,23 @@ impl Endpoint {
         let Some((_, owner)) = self.wire.cancelled(request) else {
             return self.refuse_unknown(now, request, path);
         };
-        let mut tag = String::new();
-        if let Owner::Session(id, _) = owner {
-            if let Some(session) = self.sessions.get(Key(id.0)) {
-                session.tag().clone_into(&mut tag);
-            }
-            self.with_session(id, |session, wire| session.on_cancel(wire, now, request));
-        }
+        let session = match owner {
+            Owner::Session(id, _) => Some(id),
+            _ => None,
+        };
+        let tag = session
+            .and_then(|id| self.sessions.get(Key(id.0)))
+            .map_or("", |session| session.tag());
         let response = Response {
             status: 200,
-            tag: &tag,
+            tag,
             ..Response::default()
         };
+        // Before the 487 to the INVITE: some peers end on whichever comes first.
         self.wire.respond_stateless(request, path, &response);
+        if let Some(id) = session {
+            self.with_session(id, |session, wire| session.on_cancel(wire, now, request));
+        }
     }
 
     /// The session whose tag stands in To, when its Call-ID fits too.

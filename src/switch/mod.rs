@@ -15,4 +15,6 @@ mod start;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};
-pub use setup::{Parts, StartError, campaigns_of, flows_of, missing_prompts, routes_of, simulation_settings};
+pub use setup::{
+    Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
+};

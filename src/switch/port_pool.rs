@@ -130,6 +130,18 @@ impl PortPool {
 }
 
 impl MediaSocket {
+    /// Throws away what came before the stream was wanted, such as sound that a carrier sends while it rings: passed
+    /// on later, it would be most of a second late.
+    pub fn discard_received(&self) {
+        // The buffer holds fewer. An error before the end, such as a port that is unreachable, takes a turn too.
+        for _ in 0..64 {
+            let received = self.socket.recv_from(&mut [0; 1]);
+            if received.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return;
+            }
+        }
+    }
+
     /// Where it is bound.
     ///
     /// # Errors

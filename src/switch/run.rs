@@ -375,11 +375,14 @@ impl Running {
         let thread = usize::try_from(call).unwrap_or(0) % self.media.threads().max(1);
         let command = match command {
             media::Command::Open { stream, config } => match self.stock.remove(&stream) {
-                Some(socket) => DriverCommand::Open {
-                    stream,
-                    socket,
-                    config,
-                },
+                Some(socket) => {
+                    socket.discard_received();
+                    DriverCommand::Open {
+                        stream,
+                        socket,
+                        config,
+                    }
+                }
                 None => return,
             },
             command => DriverCommand::Media(command),

@@ -1,6 +1,6 @@
 //! From the configuration and the store to the settings of an engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,38 +93,49 @@ pub fn campaigns_of(
     }
 }
 
-/// The flows that the configuration needs, own ones before built-in ones; every fault is told.
+/// The flows that the configuration needs, own ones before built-in ones, and every fault of those that do not fit.
 pub fn flows_of(
     config: &Config,
     campaigns: &BTreeMap<CampaignId, Arc<Campaign>>,
-) -> Result<BTreeMap<String, Arc<Flow>>, Vec<String>> {
+) -> (BTreeMap<String, Arc<Flow>>, Vec<String>) {
     let of_campaigns = config.numbers.iter().filter_map(|number| {
         let campaign = campaigns.get(number.campaign.as_ref()?)?;
         Some(campaign.flow.clone())
     });
-    let wanted = config
+    let wanted: BTreeSet<String> = config
         .numbers
         .iter()
         .filter_map(|number| number.flow.clone())
-        .chain(of_campaigns);
+        .chain(of_campaigns)
+        .collect();
     let mut flows = BTreeMap::new();
     let mut problems = Vec::new();
     for name in wanted {
-        if flows.contains_key(&name) {
-            continue;
-        }
         match flow(config, &name) {
             Ok(Some(flow)) => {
                 flows.insert(name, Arc::new(flow));
             }
+            // `routes_of` tells which number wants it.
             Ok(None) => {}
             Err(error) => problems.extend(error.to_string().lines().map(str::to_owned)),
         }
     }
-    if problems.is_empty() {
-        Ok(flows)
-    } else {
-        Err(problems)
+    (flows, problems)
+}
+
+/// The routes of a configuration, or every fault in it.
+pub fn plan_of(
+    config: &Config,
+    campaigns: &BTreeMap<CampaignId, Arc<Campaign>>,
+) -> Result<Routes, Vec<String>> {
+    let (flows, mut problems) = flows_of(config, campaigns);
+    match routes_of(config, campaigns, &flows) {
+        Ok(routes) if problems.is_empty() => Ok(routes),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            Err(problems)
+        }
     }
 }
 

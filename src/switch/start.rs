@@ -18,8 +18,7 @@ use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer,
 
 pub(super) fn routes_from(config: &Config, store: &SqliteStore) -> Result<Routes, StartError> {
     let campaigns = setup::campaigns_of(config, Some(store))?;
-    let flows = setup::flows_of(config, &campaigns).map_err(StartError::Configuration)?;
-    setup::routes_of(config, &campaigns, &flows).map_err(StartError::Configuration)
+    setup::plan_of(config, &campaigns).map_err(StartError::Configuration)
 }
 
 pub(super) struct Opened {

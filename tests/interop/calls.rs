@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::installed;
 use super::place::Place;
+use super::records::{dialled, records};
 use super::server::{IMPATIENT, Server};
 use super::sipp::{Scenario, pair};
 
@@ -57,7 +58,7 @@ fn call_is_carried_to_the_office_and_ended_by_either_side() {
 }
 
 #[test]
-fn refusal_of_the_office_reaches_the_caller() {
+fn refusal_of_the_office_reaches_the_caller_and_the_record() {
     if !installed("sipp") {
         return;
     }
@@ -79,6 +80,9 @@ fn refusal_of_the_office_reaches_the_caller() {
         );
     }
     server.lives();
+    drop(server);
+    let expected = ["busy", "not_in_service", "congestion", "declined", "no_answer"];
+    assert_eq!(dialled(&records(&place)), expected);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub fn office(place: &Place, number: &str) -> Office {
         },
         media: place.offices().ip(),
         laws: vec![Law::Mu, Law::A],
+        hasty: false,
     }
 }
 

@@ -16,9 +16,11 @@ mod calls;
 mod demo;
 mod keys;
 mod place;
+mod records;
 mod server;
 mod sipp;
 mod softphone;
+mod sound;
 
 /// Whether a program can be run; tells when a test is left out, fails where that is not allowed.
 fn installed(program: &str) -> bool {

@@ -69,6 +69,12 @@ impl Server {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Ends it as a power cut would.
+    pub fn crash(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// Asserts that it still runs.
     pub fn lives(&mut self) {
         assert!(

@@ -303,3 +303,52 @@ fn office_that_the_network_swallows_is_a_trunk_fault() {
     );
     assert_eq!(told.disposition(), SessionDisposition::CompletedSome);
 }
+
+#[test]
+fn caller_whose_office_would_find_no_line_is_refused_at_once() {
+    let told = Story {
+        channels: 1,
+        ..Story::keying(&["94110"])
+    }
+    .tell();
+    assert_eq!(told.disposition(), SessionDisposition::CapacityRefused);
+    assert!(told.has_event(|kind| matches!(kind, EventKind::Refused { status: 503, .. })));
+    let told = Story {
+        channels: 2,
+        ..Story::keying(&["94110"])
+    }
+    .tell();
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn caller_hears_what_to_say_before_an_office_is_dialled() {
+    let told = Story::keying(&["94110", "3", "1"]).tell();
+    assert!(
+        told.heard().contains("Give your name, your city and ZIP code"),
+        "{}",
+        told.heard()
+    );
+    assert_eq!(told.disposition(), SessionDisposition::CompletedAll);
+}
+
+#[test]
+fn zip_corrected_with_star_is_asked_for_again_and_read_back() {
+    let timed_keys = vec![
+        (1500, "60062".to_owned()),
+        (3300, "*".to_owned()),
+        (6000, "94110".to_owned()),
+    ];
+    let told = Story {
+        timed_keys,
+        ..Story::default()
+    }
+    .tell();
+    assert!(told.has_event(|kind| matches!(kind, EventKind::Chosen { choice } if choice == "correct_zip")));
+    assert!(
+        told.heard().contains("nine four one one zero California"),
+        "{}",
+        told.heard()
+    );
+    assert!(told.heard().contains("Nancy Pelosi"));
+}

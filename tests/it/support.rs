@@ -12,7 +12,7 @@ use trunkline::directory::Directory;
 use trunkline::flow::run::Catalogues;
 use trunkline::switch::prompt_library::PromptLibrary;
 use trunkline::switch::simulator::{CallerPlan, Conduct, Happening, Network, Simulator};
-use trunkline::switch::{campaigns_of, flows_of, routes_of, simulation_settings};
+use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::{Language, TrunkName};
 
 /// A Wednesday, 11:00 in Washington: every office that keeps usual hours is open, from New York to Denver.
@@ -43,6 +43,8 @@ pub struct Story {
     pub hangs_up_after: Option<Duration>,
     pub seed: u64,
     pub directory: Option<Arc<Directory>>,
+    /// Calls that the trunk carries at one time.
+    pub channels: u32,
 }
 
 impl Default for Story {
@@ -61,6 +63,7 @@ impl Default for Story {
             hangs_up_after: None,
             seed: 1,
             directory: None,
+            channels: 100,
         }
     }
 }
@@ -82,14 +85,14 @@ impl Story {
     pub fn tell(&self) -> Told {
         let config = Config::parse(&self.config, "story.toml".as_ref()).unwrap();
         let campaigns = campaigns_of(&config, None).unwrap();
-        let flows = flows_of(&config, &campaigns).unwrap();
-        let routes = routes_of(&config, &campaigns, &flows).unwrap();
+        let routes = plan_of(&config, &campaigns).unwrap();
         let trunk = TrunkName::new("trunk");
         let directory = self
             .directory
             .clone()
             .unwrap_or_else(|| Directory::bundled().unwrap());
-        let settings = simulation_settings(&config, routes, directory, library(), &trunk);
+        let mut settings = simulation_settings(&config, routes, directory, library(), &trunk);
+        settings.trunks[0].channels = self.channels;
         let at: Timestamp = self.at.parse().unwrap();
         let mut simulator = Simulator::new(settings, trunk, Instant::now(), at, self.network, self.seed);
         let plan = CallerPlan {

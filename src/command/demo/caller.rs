@@ -76,6 +76,10 @@ impl Caller {
         self.answered
     }
 
+    pub fn is_answered(&self) -> bool {
+        self.answered
+    }
+
     /// Waits for the call's end; false when it does not end.
     pub async fn ended(&mut self, longest: Duration) -> bool {
         let until = Instant::now() + longest;

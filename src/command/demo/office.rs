@@ -7,7 +7,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::peer::{Call, CallEvent, Heard, Invitation, Law, Voice, read_description, write_description};
+use super::peer::{
+    Call, CallEvent, Description, EVENT_TYPE, Heard, Invitation, Law, Voice, read_description,
+    write_description,
+};
 use super::timeline::Timeline;
 
 /// One office of the demo or of a test.
@@ -22,6 +25,8 @@ pub struct Office {
     pub media: IpAddr,
     /// The laws it speaks, preferred first.
     pub laws: Vec<Law>,
+    /// Whether its side sends sound while it rings, without having announced early media.
+    pub hasty: bool,
 }
 
 /// How an office treats a call.
@@ -78,6 +83,17 @@ pub enum Sighting {
     },
 }
 
+impl Conduct {
+    /// How long the telephone rings or the announcement plays; nothing for ever.
+    fn rings_for(&self) -> Option<Duration> {
+        match self {
+            Conduct::Answers { ring, .. } | Conduct::Refuses { ring, .. } => Some(*ring),
+            Conduct::Announces { early, .. } => Some(*early),
+            Conduct::RingsOn => None,
+        }
+    }
+}
+
 impl Sighting {
     pub fn number(&self) -> &str {
         match self {
@@ -99,38 +115,18 @@ impl Office {
         };
         let number = self.number.clone();
         timeline.tell(&self.name, "the telephone rings");
+        let offer = invitation.sdp.as_deref().and_then(read_description);
         let _ = sightings
             .send(Sighting::Rung {
                 number: number.clone(),
-                invitation: invitation.clone(),
+                invitation,
             })
             .await;
-        let answer_after = match &self.conduct {
-            Conduct::Answers { ring, .. } | Conduct::Refuses { ring, .. } => Some(*ring),
-            Conduct::Announces { early, .. } => Some(*early),
-            Conduct::RingsOn => None,
-        };
-        let Ok(voice) = Voice::open(self.media).await else {
+        let Ok(line) = self.pick_up_line(offer).await else {
             return;
         };
-        let offer = invitation.sdp.as_deref().and_then(read_description);
-        let laws = match &offer {
-            Some(offer) if self.laws.contains(&offer.law) => vec![offer.law],
-            _ => self.laws.clone(),
-        };
-        let sdp = write_description(voice.address(), &laws, Some(super::peer::EVENT_TYPE));
-        let description = offer.map(|offer| {
-            let law = laws.first().copied().unwrap_or(offer.law);
-            super::peer::Description { law, ..offer }
-        });
-        if let Conduct::Announces { speech, .. } = &self.conduct {
-            call.progress(sdp.clone()).await;
-            connect(&voice, description.clone()).await;
-            voice.say(Arc::clone(speech), true).await;
-        } else if !answer_after.is_some_and(|ring| ring.is_zero()) {
-            call.ring().await;
-        }
-        if let Some(reason) = self.wait_for_cancel(&mut call, answer_after).await {
+        self.ring(&call, &line).await;
+        if let Some(reason) = self.wait_for_cancel(&mut call).await {
             timeline.tell(&self.name, "the caller's side gave up");
             let _ = sightings.send(Sighting::Cancelled { number, reason }).await;
             return;
@@ -139,24 +135,51 @@ impl Office {
             timeline.tell(&self.name, &format!("refuses: {} {}", status.0, status.1));
             let headers = reason.iter().map(|reason| ("Reason", reason.clone())).collect();
             call.reject(*status, headers).await;
-            let _ = sightings
-                .send(Sighting::Refused {
-                    number,
-                    status: status.0,
-                })
-                .await;
+            let status = status.0;
+            let _ = sightings.send(Sighting::Refused { number, status }).await;
             return;
         }
         timeline.tell(&self.name, "picks up and speaks");
         let _ = sightings.send(Sighting::Answered { number }).await;
-        call.answer(sdp).await;
-        connect(&voice, description).await;
-        self.talk(call, voice, sightings, timeline).await;
+        call.answer(line.sdp.clone()).await;
+        line.connect().await;
+        self.talk(call, line.voice, sightings, timeline).await;
+    }
+
+    /// A voice, and the description that answers the offer.
+    async fn pick_up_line(&self, offer: Option<Description>) -> std::io::Result<Line> {
+        let voice = Voice::open(self.media).await?;
+        let laws = match &offer {
+            Some(offer) if self.laws.contains(&offer.law) => vec![offer.law],
+            _ => self.laws.clone(),
+        };
+        let sdp = write_description(voice.address(), &laws, Some(EVENT_TYPE));
+        let remote = offer.map(|offer| {
+            let law = laws.first().copied().unwrap_or(offer.law);
+            Description { law, ..offer }
+        });
+        Ok(Line { voice, sdp, remote })
+    }
+
+    /// Lets the caller's side know that it rings; before the answer only early media is sent, or a hasty side's sound.
+    async fn ring(&self, call: &Call, line: &Line) {
+        if let Conduct::Announces { speech, .. } = &self.conduct {
+            call.progress(line.sdp.clone()).await;
+            line.connect().await;
+            line.voice.say(Arc::clone(speech), true).await;
+            return;
+        }
+        if self.conduct.rings_for().is_none_or(|ring| !ring.is_zero()) {
+            call.ring().await;
+        }
+        if self.hasty {
+            line.connect().await;
+        }
     }
 
     /// Waits while the telephone rings. Gives the reason when the other side cancels.
-    async fn wait_for_cancel(&self, call: &mut Call, ring: Option<Duration>) -> Option<Option<String>> {
-        let until = Instant::now() + ring.unwrap_or(Duration::from_secs(600));
+    async fn wait_for_cancel(&self, call: &mut Call) -> Option<Option<String>> {
+        let until = Instant::now() + self.conduct.rings_for().unwrap_or(Duration::from_secs(600));
         loop {
             match timeout_at(until, call.event()).await {
                 Ok(Some(CallEvent::Cancelled { reason } | CallEvent::Ended { reason })) => {
@@ -212,9 +235,20 @@ impl Office {
     }
 }
 
-/// Sends sound from now on; before the answer only early media is sent.
-async fn connect(voice: &Voice, description: Option<super::peer::Description>) {
-    if let Some(description) = description {
-        voice.connect(description).await;
+/// One telephone of an office during one call.
+struct Line {
+    voice: Voice,
+    /// What answers the offer.
+    sdp: String,
+    /// Where sound goes, if the offer told.
+    remote: Option<Description>,
+}
+
+impl Line {
+    /// Sends sound from now on.
+    async fn connect(&self) {
+        if let Some(remote) = &self.remote {
+            self.voice.connect(remote.clone()).await;
+        }
     }
 }

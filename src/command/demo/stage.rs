@@ -125,6 +125,7 @@ impl Stage {
             conduct,
             media: self.offices,
             laws: vec![Law::Mu, Law::A],
+            hasty: false,
         };
         let [answers, busy, closed] = PEOPLE;
         let ring = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::call::record::Choice;
 use crate::flow::definition::Dial;
-use crate::flow::run::{Action, DialRequest, Event, Run, State, TimerName, World};
+use crate::flow::run::{Action, DialRequest, Event, Run, State, TimerName, Tone, World};
 use crate::units::{TargetId, TrunkName};
 
 #[derive(Debug, Default)]
@@ -39,8 +39,9 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Dial, event: 
         return;
     };
     match event {
-        Event::CalleeRang if run.answered => run.act(Action::PlayTone(crate::flow::run::Tone::Ringback)),
-        Event::CalleeRang => run.act(Action::Ring),
+        Event::CalleeRang if run.answered => run.act(Action::PlayTone(Tone::Ringback)),
+        // A caller who was not answered was told at admission that it rings.
+        Event::CalleeRang => {}
         Event::CalleeSpokeEarly => run.act(Action::Bridge { withhold_star: false }),
         Event::CalleeAnswered => {
             joined.talking = true;

@@ -367,6 +367,11 @@ fn on_introducing(run: &mut Run, world: &World<'_>, step: &CallTargets, current:
             run.cancel_timer(TimerName::Input);
             introduce(run, world, &current, Vec::new());
         }
+        Event::DigitPressed('3') => {
+            run.choose("talking_points");
+            run.cancel_timer(TimerName::Input);
+            run.play_key(world, "talking_points");
+        }
         Event::DigitPressed('0') => {
             run.choose("help");
             run.cancel_timer(TimerName::Input);

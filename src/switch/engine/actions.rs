@@ -55,7 +55,6 @@ impl Exchange {
             return;
         }
         match action {
-            Action::Ring => self.endpoint.ring(now.monotonic, call.caller.session),
             Action::Answer => self.answer(now, call),
             Action::Play { pieces, repeat } => self.play(now, call, &pieces, repeat),
             Action::PlayTone(Tone::Ringback) => {
@@ -210,7 +209,7 @@ impl Exchange {
                 self.open_or_update_stream(call, Side::Caller);
             } else {
                 // A caller that sent no offer cannot hear anything before the answer.
-                return self.endpoint.ring(now.monotonic, call.caller.session);
+                return;
             }
         }
         call.playing = None;
