@@ -5,3 +5,4 @@
 mod installing;
 mod process;
 mod running;
+mod trunks;
