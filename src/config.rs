@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::call::number::{NumberFormat, Pattern};
+use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
 
@@ -118,6 +118,12 @@ pub struct TrunkConfig {
     pub dial_prefix: String,
     /// The number shown to those we call.
     pub caller_id: Option<PhoneNumber>,
+    /// Which header says `caller_id`, beside From where From does.
+    #[serde(default)]
+    pub identity: IdentityForm,
+    /// Whose name stands in From.
+    #[serde(default)]
+    pub from_user: FromUser,
     /// Destinations that may be dialled: patterns as in `[[number]]`.
     #[serde(default = "default_destinations")]
     pub destinations: Vec<Pattern>,
@@ -500,6 +506,11 @@ impl Config {
         }
         if trunk.register && !(60..=86_400).contains(&trunk.register_seconds) {
             problems.push(format!("[[trunk]] {name}: register_seconds must be 60 to 86400"));
+        }
+        if trunk.from_user == FromUser::Account && trunk.username.is_none() {
+            problems.push(format!(
+                "[[trunk]] {name}: from_user = \"account\" needs username and password"
+            ));
         }
         if trunk.channels == 0 {
             problems.push(format!("[[trunk]] {name}: channels must be at least 1"));

@@ -100,7 +100,55 @@ pub enum NumberFormat {
     National,
 }
 
+/// Which header tells a trunk the number that those we call are shown, beside From.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityForm {
+    /// P-Asserted-Identity (RFC 3325 §9.1).
+    #[default]
+    Pai,
+    /// P-Preferred-Identity (RFC 3325 §9.2).
+    Ppi,
+    /// Remote-Party-ID (draft-ietf-sip-privacy-04), which never became an RFC.
+    Rpid,
+    /// From alone.
+    From,
+}
+
+/// Whose name stands in From.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromUser {
+    /// The number shown; the account where none is.
+    #[default]
+    Number,
+    /// The account, always.
+    Account,
+}
+
+impl IdentityForm {
+    /// The header's name and value for a number as the trunk writes it; none where From says it.
+    pub fn header(self, number: &str, host: &str) -> Option<(String, String)> {
+        let (name, after) = match self {
+            Self::Pai => ("P-Asserted-Identity", ""),
+            Self::Ppi => ("P-Preferred-Identity", ""),
+            Self::Rpid => ("Remote-Party-ID", ";party=calling;privacy=off;screen=no"),
+            Self::From => return None,
+        };
+        Some((name.to_owned(), format!("<sip:{number}@{host}>{after}")))
+    }
+}
+
 impl NumberFormat {
+    /// A number of ours as this trunk's headers carry it. National numbers stand in full there.
+    pub fn write_own(self, number: &PhoneNumber) -> String {
+        let text = number.as_str();
+        match self {
+            Self::E164 => text.trim_start_matches('+').to_owned(),
+            Self::PlusE164 | Self::National => text.to_owned(),
+        }
+    }
+
     /// A number as this trunk's request URI carries it.
     pub fn write(self, number: &Dialled) -> String {
         let text = number.as_str();
@@ -208,6 +256,30 @@ mod tests {
 
     fn pattern(text: &str) -> Pattern {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn number_shown_stands_in_the_header_and_form_that_the_trunk_wants() {
+        let number = PhoneNumber::parse_us("2025550100").unwrap();
+        let shown = |identity: IdentityForm, format: NumberFormat| {
+            identity
+                .header(&format.write_own(&number), "t.example")
+                .map(|(name, value)| format!("{name}: {value}"))
+        };
+        let plus = NumberFormat::PlusE164;
+        assert_eq!(
+            shown(IdentityForm::Pai, plus).unwrap(),
+            "P-Asserted-Identity: <sip:+12025550100@t.example>"
+        );
+        assert_eq!(
+            shown(IdentityForm::Ppi, NumberFormat::E164).unwrap(),
+            "P-Preferred-Identity: <sip:12025550100@t.example>"
+        );
+        assert_eq!(
+            shown(IdentityForm::Rpid, NumberFormat::National).unwrap(),
+            "Remote-Party-ID: <sip:+12025550100@t.example>;party=calling;privacy=off;screen=no"
+        );
+        assert_eq!(shown(IdentityForm::From, plus), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogConfig, LogFormat};
-use crate::switch::{Parts, Switch};
+use crate::switch::{Parts, Switch, service_manager};
 use crate::web;
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!(%address, "listening for SIP over UDP");
     }
     tracing::info!("ready");
-    notify(&[sd_notify::NotifyState::Ready]);
+    service_manager::ready();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -55,7 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             },
         }
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    service_manager::stopping();
     let drain = config.limits.drain();
     // A second signal cuts the waiting short.
     let orders = switch.orders();
@@ -75,11 +75,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = cut => {}
     }
     Ok(())
-}
-
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(state);
 }
 
 /// Sends log lines to standard error.

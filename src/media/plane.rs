@@ -941,6 +941,76 @@ mod tests {
         }
     }
 
+    const SAMPLE: Attention = Attention::Sample {
+        events: [Some(101), None],
+    };
+
+    #[test]
+    fn a_lone_stream_is_read_by_samples_once_its_peer_is_known_and_whole_again_when_bridged() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.run(Duration::from_secs(2));
+        assert_eq!(rig.wishes(), [], "nobody was heard yet");
+        rig.speak_for(A, 0..45);
+        assert_eq!(rig.wishes(), [], "most calls are over soon");
+        rig.speak_for(A, 45..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        rig.bridge("");
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+        rig.speak_for(A, 60..300);
+        assert_eq!(rig.wishes(), []);
+        rig.command(Command::Unbridge { stream: A });
+        rig.run(FRAME);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        rig.command(Command::Echo { stream: A });
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+    }
+
+    #[test]
+    fn a_peer_of_whom_no_samples_come_is_read_whole_so_that_it_is_found_where_it_moved() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.speak_for(A, 0..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        for sample in 0..5 {
+            rig.speak(A, Law::Mu, 64 + sample * 32, 0);
+            rig.run(FRAME * 32);
+            assert_eq!(rig.wishes(), []);
+        }
+        rig.run(Duration::from_secs(2));
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+    }
+
+    #[test]
+    fn new_payload_types_for_keys_are_read_at_once() {
+        let mut rig = Rig::new();
+        let mut config = rig.open(A, Law::Mu);
+        rig.speak_for(A, 0..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        config.agreed.receive.event = Some(96);
+        rig.command(Command::Update { stream: A, config });
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+        rig.speak_for(A, 60..120);
+        let events = [Some(96), None];
+        assert_eq!(rig.wishes(), [(A, Attention::Sample { events })]);
+    }
+
+    #[test]
+    fn wishes_that_nobody_fetches_do_not_pile_up() {
+        let mut rig = Rig::new();
+        for _ in 0..3 {
+            rig.open(A, Law::Mu);
+            rig.speak_for(A, 0..60);
+            rig.command(Command::Echo { stream: A });
+            rig.command(Command::Unbridge { stream: A });
+            rig.run(FRAME);
+            assert_eq!(rig.plane.wishes.len(), 1);
+            rig.close(A);
+            assert_eq!(rig.plane.wishes.len(), 0);
+        }
+    }
+
     struct Rig {
         plane: Plane,
         now: Instant,
@@ -1072,6 +1142,18 @@ mod tests {
                 timestamp,
                 &[law.encode(sample); 160],
             );
+        }
+
+        /// A packet every 20 ms.
+        fn speak_for(&mut self, stream: StreamId, sequences: Range<u16>) {
+            for sequence in sequences {
+                self.speak(stream, Law::Mu, sequence, 0);
+                self.run(FRAME);
+            }
+        }
+
+        fn wishes(&mut self) -> Vec<(StreamId, Attention)> {
+            std::iter::from_fn(|| self.plane.poll_attention()).collect()
         }
 
         /// A press of 100 ms with three ends.

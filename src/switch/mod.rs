@@ -8,6 +8,7 @@ pub mod media_driver;
 pub mod port_pool;
 pub mod prompt_library;
 mod run;
+pub mod service_manager;
 mod setup;
 pub mod simulator;
 mod sip_socket;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
 use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
+use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
 use super::sip_socket::{LARGEST, SipSockets};
 use super::start::{concrete, directory_of, driver_config, open_prompts, open_store, routes_from, seed};
@@ -127,6 +128,7 @@ impl Switch {
             draining_since: None,
             farewell_until: None,
             failed_streams: 0,
+            watchdog: Watchdog::from_environment(),
         };
         running.pump();
         let task = tokio::spawn(running.run(media_events, orders_in, found));
@@ -244,6 +246,7 @@ struct Running {
     draining_since: Option<Instant>,
     farewell_until: Option<Instant>,
     failed_streams: usize,
+    watchdog: Watchdog,
 }
 
 impl Running {
@@ -447,6 +450,7 @@ impl Running {
     }
 
     fn beat(&mut self) {
+        self.watchdog.beat(Instant::now());
         let health = self.writer.health();
         let accepted = health.accepts_calls() && self.late_records.is_empty();
         self.engine

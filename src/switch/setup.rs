@@ -275,6 +275,8 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
         number_format: trunk.number_format,
         dial_prefix: trunk.dial_prefix.clone(),
         caller_id: trunk.caller_id.clone(),
+        identity: trunk.identity,
+        from_user: trunk.from_user,
         destinations: trunk.destinations.clone(),
         laws: trunk
             .codecs
@@ -340,6 +342,8 @@ pub fn simulation_settings(
             number_format: crate::call::number::NumberFormat::PlusE164,
             dial_prefix: String::new(),
             caller_id: None,
+            identity: crate::call::number::IdentityForm::default(),
+            from_user: crate::call::number::FromUser::default(),
             destinations: ["+1XXXXXXXXXX", "X*"]
                 .iter()
                 .filter_map(|text| text.parse().ok())

@@ -32,8 +32,8 @@ fn installed(program: &str) -> bool {
     let must = required[0] == "true" || required[1] == "required";
     assert!(
         !must,
-        "{program} is not installed; scripts/install interop installs it"
+        "{program} is not installed; scripts/tools interop installs it"
     );
-    println!("left out: {program} is not installed (scripts/install interop installs it)");
+    println!("left out: {program} is not installed (scripts/tools interop installs it)");
     false
 }

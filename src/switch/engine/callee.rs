@@ -12,7 +12,7 @@ use super::call::{Call, Side};
 use super::exchange::Exchange;
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
 use crate::call::leg::{Leg, LegSetup, LegState};
-use crate::call::number::Dialled;
+use crate::call::number::{Dialled, FromUser};
 use crate::call::record::{
     Cause, Choice, Direction, EndedBy, EventKind, LegOpened, Party, Phrase, UtcMicros,
 };
@@ -131,14 +131,18 @@ impl Exchange {
             .credentials
             .as_ref()
             .map(|credentials| credentials.username.as_str());
-        let shown = trunk.caller_id.as_ref().map(|number| number.as_str());
-        let from = format!("sip:{}@{}", shown.or(account).unwrap_or("anonymous"), trunk.host);
-        let identity = shown.map(|number| {
-            (
-                "P-Asserted-Identity".to_owned(),
-                format!("<sip:{number}@{}>", trunk.host),
-            )
-        });
+        let shown = trunk
+            .caller_id
+            .as_ref()
+            .map(|number| trunk.number_format.write_own(number));
+        let user = match trunk.from_user {
+            FromUser::Number => shown.as_deref().or(account),
+            FromUser::Account => account,
+        };
+        let from = format!("sip:{}@{}", user.unwrap_or("anonymous"), trunk.host);
+        let identity = shown
+            .as_deref()
+            .and_then(|number| trunk.identity.header(number, &trunk.host));
         Invite {
             peer: Self::peer_id(index),
             to: uri.clone(),

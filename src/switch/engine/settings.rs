@@ -7,7 +7,7 @@ use std::time::Duration;
 use media::{Clip, Law};
 
 use super::Routes;
-use crate::call::number::{NumberFormat, Pattern};
+use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::call::record::ZipDetail;
 use crate::directory::Directory;
 use crate::flow::run::Catalogues;
@@ -32,6 +32,8 @@ pub struct Trunk {
     pub number_format: NumberFormat,
     pub dial_prefix: String,
     pub caller_id: Option<PhoneNumber>,
+    pub identity: IdentityForm,
+    pub from_user: FromUser,
     pub destinations: Vec<Pattern>,
     pub laws: Vec<Law>,
     pub channels: u32,
