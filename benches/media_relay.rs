@@ -245,6 +245,7 @@ fn product(legs: u16) -> Result<(), Box<dyn std::error::Error>> {
     let config = DriverConfig {
         threads: 1,
         tick: TICK,
+        longest_tick: TICK,
         commands: usize::from(legs) * 2,
         ..DriverConfig::default()
     };

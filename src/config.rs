@@ -239,7 +239,7 @@ pub struct MediaConfig {
     pub address: Option<IpAddr>,
     /// UDP ports for RTP, `FIRST-LAST`.
     pub ports: PortRange,
-    /// Milliseconds between two rounds of a media thread, 1 to 5.
+    /// Milliseconds between two rounds of a media thread, 1 to 5; 0 adapts them to the load.
     pub tick_milliseconds: u8,
     /// Media threads; 0 takes one less than the cores, at least one.
     pub threads: u8,
@@ -255,7 +255,7 @@ impl Default for MediaConfig {
                 first: 16384,
                 last: 32766,
             },
-            tick_milliseconds: 2,
+            tick_milliseconds: 0,
             threads: 0,
             silence_seconds: 60,
         }
@@ -474,9 +474,9 @@ impl Config {
         if self.sip.listen.is_empty() {
             problems.push("[sip] listen: give at least one address, such as \"udp:0.0.0.0:5060\"".to_owned());
         }
-        if !(1..=5).contains(&self.media.tick_milliseconds) {
+        if self.media.tick_milliseconds > 5 {
             problems.push(format!(
-                "[media] tick_milliseconds: {} is not 1 to 5",
+                "[media] tick_milliseconds: {} is not 0 to 5",
                 self.media.tick_milliseconds
             ));
         }

@@ -180,7 +180,10 @@ pub struct MediaSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<String>,
     pub packets_sent: u64,
+    /// Packets that the peer's sequence numbers promised and that are not known to be lost. While nobody listens, as in
+    /// a prompt, only samples of the audio are read; the packets between them are counted here all the same.
     pub packets_received: u64,
+    /// Packets known to be lost; while only samples are read, the samples that never came.
     pub packets_lost: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter_microseconds: u32,

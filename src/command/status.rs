@@ -43,6 +43,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let count = |name: &str| status.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     println!("calls            {}", count("calls"));
     println!("records waiting  {}", count("records_waiting"));
+    println!("strangers seen   {}", count("sip_strangers"));
+    println!(
+        "  dropped unread {}",
+        count("sip_throttled") + count("sip_banned")
+    );
+    println!("  bans           {}", count("bans"));
     if let Some(trouble) = status.get("records_trouble").and_then(serde_json::Value::as_str) {
         println!("records trouble  {trouble}");
     }

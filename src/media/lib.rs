@@ -7,6 +7,7 @@
 //! [`Plane`] holds all streams of one thread. [`sdp::Local`] writes and reads the descriptions of one leg; what it
 //! agreed goes into a [`StreamConfig`].
 
+pub mod attention;
 pub mod audio_file;
 mod clip;
 pub mod codec;
@@ -22,6 +23,7 @@ mod statistics;
 mod stream;
 pub mod tone;
 
+pub use attention::Attention;
 pub use clip::Clip;
 pub use codec::Law;
 pub use digit::{Digit, DigitSet, Digits};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::attention::Attention;
 use crate::clip::Clip;
 use crate::digit::{DigitSet, Digits};
 use crate::playout::{PlayId, Playout};
@@ -117,6 +118,8 @@ pub struct Plane {
     free: Vec<usize>,
     events: VecDeque<Event>,
     dropped: u64,
+    /// Seats whose wish for attention changed; each is in it once.
+    wishes: VecDeque<usize>,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,9 @@ struct Seat {
     /// Not visited yet: time before it opened is not lateness.
     fresh: bool,
     join: Join,
+    attention: Attention,
+    /// Waits in `wishes`.
+    wishes: bool,
     stream: Stream,
 }
 
@@ -154,6 +160,7 @@ impl Plane {
             free: Vec::new(),
             events: VecDeque::new(),
             dropped: 0,
+            wishes: VecDeque::new(),
         }
     }
 
@@ -172,6 +179,7 @@ impl Plane {
         match command {
             Command::Open { stream, config } => self.open(now, stream, config),
             Command::Update { stream, config } => {
+                self.wish(stream, Attention::All);
                 if let Some(seat) = self.seat(stream) {
                     seat.stream.update(now, config);
                 }
@@ -200,6 +208,7 @@ impl Plane {
             }
             Command::Echo { stream } => {
                 self.part(stream);
+                self.wish(stream, Attention::All);
                 if let Some(seat) = self.seat(stream) {
                     seat.join = Join::Itself;
                 }
@@ -259,6 +268,25 @@ impl Plane {
         (!self.names.is_empty()).then(|| self.origin + Duration::from_nanos(nanos.saturating_mul(self.next)))
     }
 
+    /// A stream of which something else should now be read, and what. The driver that brings it about says so by
+    /// [`Plane::attend`]; one that reads everything need not ask.
+    pub fn poll_attention(&mut self) -> Option<(StreamId, Attention)> {
+        while let Some(index) = self.wishes.pop_front() {
+            if let Some(Some(seat)) = self.seats.get_mut(index) {
+                seat.wishes = false;
+                return Some((seat.name, seat.attention));
+            }
+        }
+        None
+    }
+
+    /// Takes note of what is read of a stream from now on, so that what is not read is not counted as lost.
+    pub fn attend(&mut self, stream: StreamId, attention: Attention) {
+        if let Some(seat) = self.seat(stream) {
+            seat.stream.attend(attention);
+        }
+    }
+
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -283,6 +311,8 @@ impl Plane {
             slot,
             fresh: true,
             join: Join::Nowhere,
+            attention: Attention::All,
+            wishes: false,
             stream: Stream::new(now, config),
         };
         let index = self.free.pop().unwrap_or(self.seats.len());
@@ -303,6 +333,9 @@ impl Plane {
             return;
         };
         self.wheel[seat.slot].retain(|other| *other != index);
+        if seat.wishes {
+            self.wishes.retain(|other| *other != index);
+        }
         self.free.push(index);
         self.tell(Event::Closed {
             stream: name,
@@ -328,8 +361,10 @@ impl Plane {
             *before = withhold;
             return;
         }
-        self.part(a);
-        self.part(b);
+        for stream in [a, b] {
+            self.part(stream);
+            self.wish(stream, Attention::All);
+        }
         for (index, other, withhold) in [(first, second, withhold), (second, first, DigitSet::NONE)] {
             if let Some(Some(seat)) = self.seats.get_mut(index) {
                 seat.join = Join::With {
@@ -394,6 +429,9 @@ impl Plane {
             if told.silent {
                 self.tell(Event::Silent { stream: name });
             }
+            if alone {
+                self.wish_for(index, |stream| stream.attention(now));
+            }
         }
     }
 
@@ -407,6 +445,26 @@ impl Plane {
             self.events.push_back(event);
         } else {
             self.dropped += 1;
+        }
+    }
+
+    fn wish(&mut self, name: StreamId, attention: Attention) {
+        if let Some(&index) = self.names.get(&name) {
+            self.wish_for(index, |_| attention);
+        }
+    }
+
+    fn wish_for(&mut self, index: usize, wanted: impl FnOnce(&Stream) -> Attention) {
+        let Some(Some(seat)) = self.seats.get_mut(index) else {
+            return;
+        };
+        let wanted = wanted(&seat.stream);
+        if seat.attention == wanted {
+            return;
+        }
+        seat.attention = wanted;
+        if !std::mem::replace(&mut seat.wishes, true) {
+            self.wishes.push_back(index);
         }
     }
 
@@ -883,6 +941,76 @@ mod tests {
         }
     }
 
+    const SAMPLE: Attention = Attention::Sample {
+        events: [Some(101), None],
+    };
+
+    #[test]
+    fn a_lone_stream_is_read_by_samples_once_its_peer_is_known_and_whole_again_when_bridged() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.run(Duration::from_secs(2));
+        assert_eq!(rig.wishes(), [], "nobody was heard yet");
+        rig.speak_for(A, 0..45);
+        assert_eq!(rig.wishes(), [], "most calls are over soon");
+        rig.speak_for(A, 45..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        rig.bridge("");
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+        rig.speak_for(A, 60..300);
+        assert_eq!(rig.wishes(), []);
+        rig.command(Command::Unbridge { stream: A });
+        rig.run(FRAME);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        rig.command(Command::Echo { stream: A });
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+    }
+
+    #[test]
+    fn a_peer_of_whom_no_samples_come_is_read_whole_so_that_it_is_found_where_it_moved() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.speak_for(A, 0..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        for sample in 0..5 {
+            rig.speak(A, Law::Mu, 64 + sample * 32, 0);
+            rig.run(FRAME * 32);
+            assert_eq!(rig.wishes(), []);
+        }
+        rig.run(Duration::from_secs(2));
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+    }
+
+    #[test]
+    fn new_payload_types_for_keys_are_read_at_once() {
+        let mut rig = Rig::new();
+        let mut config = rig.open(A, Law::Mu);
+        rig.speak_for(A, 0..60);
+        assert_eq!(rig.wishes(), [(A, SAMPLE)]);
+        config.agreed.receive.event = Some(96);
+        rig.command(Command::Update { stream: A, config });
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+        rig.speak_for(A, 60..120);
+        let events = [Some(96), None];
+        assert_eq!(rig.wishes(), [(A, Attention::Sample { events })]);
+    }
+
+    #[test]
+    fn wishes_that_nobody_fetches_do_not_pile_up() {
+        let mut rig = Rig::new();
+        for _ in 0..3 {
+            rig.open(A, Law::Mu);
+            rig.speak_for(A, 0..60);
+            rig.command(Command::Echo { stream: A });
+            rig.command(Command::Unbridge { stream: A });
+            rig.run(FRAME);
+            assert_eq!(rig.plane.wishes.len(), 1);
+            rig.close(A);
+            assert_eq!(rig.plane.wishes.len(), 0);
+        }
+    }
+
     struct Rig {
         plane: Plane,
         now: Instant,
@@ -1014,6 +1142,18 @@ mod tests {
                 timestamp,
                 &[law.encode(sample); 160],
             );
+        }
+
+        /// A packet every 20 ms.
+        fn speak_for(&mut self, stream: StreamId, sequences: Range<u16>) {
+            for sequence in sequences {
+                self.speak(stream, Law::Mu, sequence, 0);
+                self.run(FRAME);
+            }
+        }
+
+        fn wishes(&mut self) -> Vec<(StreamId, Attention)> {
+            std::iter::from_fn(|| self.plane.poll_attention()).collect()
         }
 
         /// A press of 100 ms with three ends.

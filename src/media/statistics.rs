@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::attention::{is_sampled, sampled_between};
 use crate::codec::CLOCK_RATE;
 use crate::rtp::{Header, sequence_distance};
 
@@ -10,7 +11,11 @@ use crate::rtp::{Header, sequence_distance};
 pub struct Statistics {
     /// Packets accepted from the peer.
     pub received: u64,
-    /// Packets that the peer's sequence numbers promised and that never came.
+    /// Packets that came, by the peer's sequence numbers, while only samples were read ([`crate::Attention`]): neither
+    /// received nor known to be lost.
+    pub unread: u64,
+    /// Packets that the peer's sequence numbers promised and that never came. Of the time in which only samples were
+    /// read it holds the samples that never came.
     pub lost: u64,
     /// Packets ignored: from strangers, of unknown payload types, or not RTP.
     pub refused: u64,
@@ -32,7 +37,12 @@ pub struct Reception {
     run: Option<Run>,
     /// Totals of SSRCs that ended.
     earlier_received: u64,
+    earlier_unread: u32,
     earlier_lost: u64,
+    /// Only samples are read now.
+    sampled: bool,
+    /// Only samples were read when the last packet came, so that what is missing after it was perhaps only not read.
+    was_sampled: bool,
 }
 
 /// One SSRC, without restarts.
@@ -43,6 +53,7 @@ struct Run {
     highest: u16,
     cycles: u32,
     received: u64,
+    unread: u32,
     /// In 1/16 ticks (RFC 3550 appendix A.8).
     jitter: u32,
     transit: Option<(Instant, u32)>,
@@ -81,14 +92,36 @@ impl Reception {
                     .then_some(distance)
             });
         match (&mut self.run, distance) {
-            (Some(run), Some(Some(distance))) => run.count(now, header, distance, timed),
+            (Some(run), Some(Some(distance))) => {
+                if self.sampled || self.was_sampled {
+                    run.pass_over(header.sequence, distance);
+                }
+                run.count(now, header, distance, timed);
+            }
             _ => self.restart(now, header, timed),
         }
+        self.was_sampled = self.sampled;
     }
 
     /// Packets received so far.
     pub fn received(&self) -> u64 {
         self.earlier_received + self.run.as_ref().map_or(0, |run| run.received)
+    }
+
+    /// Takes note that from now on only samples are read, or everything again.
+    pub const fn set_sampled(&mut self, sampled: bool) {
+        self.was_sampled |= self.sampled;
+        self.sampled = sampled;
+    }
+
+    /// Packets not read so far.
+    pub fn unread(&self) -> u64 {
+        u64::from(self.unread_packets())
+    }
+
+    fn unread_packets(&self) -> u32 {
+        let run = self.run.as_ref().map_or(0, |run| run.unread);
+        self.earlier_unread.saturating_add(run)
     }
 
     /// Packets lost so far.
@@ -109,6 +142,7 @@ impl Reception {
 
     fn restart(&mut self, now: Instant, header: &Header, timed: bool) {
         self.earlier_received = self.received();
+        self.earlier_unread = self.unread_packets();
         self.earlier_lost = self.lost();
         self.run = Some(Run {
             ssrc: header.ssrc,
@@ -116,6 +150,7 @@ impl Reception {
             highest: header.sequence,
             cycles: 0,
             received: 1,
+            unread: 0,
             jitter: 0,
             transit: timed.then_some((now, header.timestamp)),
             reported_expected: 0,
@@ -125,6 +160,16 @@ impl Reception {
 }
 
 impl Run {
+    /// Counts what is missing before a packet as not read, but for the samples, which would have been.
+    fn pass_over(&mut self, sequence: u16, distance: i16) {
+        if let Ok(ahead @ 1..) = u16::try_from(distance) {
+            self.unread += u32::from(ahead - 1 - sampled_between(self.highest, ahead));
+        } else if !is_sampled(sequence) {
+            // It was passed over when a later one came first.
+            self.unread = self.unread.saturating_sub(1);
+        }
+    }
+
     fn count(&mut self, now: Instant, header: &Header, distance: i16, timed: bool) {
         self.received += 1;
         if distance > 0 {
@@ -151,8 +196,10 @@ impl Run {
         self.cycles << 16 | u32::from(self.highest)
     }
 
+    /// Packets that should have been read.
     fn expected(&self) -> u64 {
-        u64::from(self.extended_highest().wrapping_sub(u32::from(self.first))) + 1
+        let span = u64::from(self.extended_highest().wrapping_sub(u32::from(self.first))) + 1;
+        span.saturating_sub(u64::from(self.unread))
     }
 
     fn lost(&self) -> u64 {
@@ -161,7 +208,7 @@ impl Run {
 
     fn report(&mut self) -> ReceptionReport {
         let (expected, received) = (
-            self.expected() - self.reported_expected,
+            self.expected().saturating_sub(self.reported_expected),
             self.received - self.reported_received,
         );
         (self.reported_expected, self.reported_received) = (self.expected(), self.received);
@@ -254,6 +301,53 @@ mod tests {
         }
         let milliseconds = reception.jitter().as_secs_f64() * 1000.0;
         assert!((7.0..=8.0).contains(&milliseconds), "{milliseconds} ms");
+    }
+
+    #[test]
+    fn packets_that_were_not_read_are_not_lost_and_lost_samples_are() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        let hear =
+            |reception: &mut Reception, sequences: std::ops::Range<u32>, keep: &dyn Fn(u32) -> bool| {
+                for packet in sequences.filter(|packet| keep(*packet)) {
+                    let header = header(65_000u16.wrapping_add(packet as u16), packet * 160);
+                    reception.count(at(start, packet), &header, true);
+                }
+            };
+        let sample = |packet: u32| is_sampled(65_000u16.wrapping_add(packet as u16));
+        hear(&mut reception, 0..100, &|packet| packet % 10 != 3);
+        assert_eq!((reception.received(), reception.lost()), (90, 10));
+        reception.set_sampled(true);
+        hear(&mut reception, 100..1700, &sample);
+        reception.set_sampled(false);
+        hear(&mut reception, 1710..1800, &|_| true);
+        assert_eq!(reception.received(), 90 + 50 + 90);
+        assert_eq!(reception.lost(), 10);
+        assert_eq!(reception.unread(), 1710 - 100 - 50);
+        assert_eq!(reception.jitter(), Duration::ZERO);
+        reception.set_sampled(true);
+        hear(&mut reception, 1800..3400, &|packet| {
+            sample(packet) && packet % 5 != 0
+        });
+        reception.set_sampled(false);
+        hear(&mut reception, 3400..3450, &|packet| packet != 3425);
+        assert_eq!(reception.lost(), 10 + 10 + 1);
+        assert_eq!(reception.received() + reception.unread() + reception.lost(), 3450);
+    }
+
+    #[test]
+    fn a_key_packet_that_comes_late_among_unread_audio_is_counted_once() {
+        let start = Instant::now();
+        let mut reception = Reception::default();
+        reception.count(start, &header(1, 0), true);
+        reception.set_sampled(true);
+        for sequence in [10, 12, 11, 15] {
+            reception.count(start, &header(sequence, 0), false);
+        }
+        assert_eq!(
+            (reception.received(), reception.unread(), reception.lost()),
+            (5, 10, 0)
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::attention::Attention;
 use crate::codec::{FRAME_TICKS, Law};
 use crate::digit::{Arrival, Digit, DigitSet, Digits, EventPacket, EventPayload, Receiver, Sender};
 use crate::outgoing::{Incoming, Outgoing, Start};
@@ -20,6 +21,10 @@ const COMFORT_NOISE: u8 = 13;
 const MAX_PACKET: usize = HEADER_BYTES + 3 * FRAME_TICKS;
 /// A playout waits this long for a peer whose address is not known yet.
 const PLAYOUT_PATIENCE: Duration = Duration::from_secs(2);
+/// A new source is read whole for so long: many calls are over by then.
+const WHOLE_AFTER_START: Duration = Duration::from_secs(1);
+/// A peer of whom not even samples come is read whole: it fell silent, moved, or numbers its packets oddly.
+const SAMPLES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Which payload types a peer may send us. The aliases are numbers of the peer's own description that differ from ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +112,8 @@ pub struct Stream {
     /// When the playout was asked for.
     asked: Instant,
     heard: Instant,
+    /// When the source now accepted was first heard; None before that.
+    started: Option<Instant>,
     silence_told: bool,
     refused: u64,
     sent: u64,
@@ -135,6 +142,7 @@ impl Stream {
             playout: None,
             asked: now,
             heard: now,
+            started: None,
             silence_told: false,
             refused: 0,
             sent: 0,
@@ -149,6 +157,7 @@ impl Stream {
     pub fn update(&mut self, now: Instant, config: StreamConfig) {
         self.source.update(now, config.source, config.agreed.remote);
         self.heard = now;
+        self.started = self.started.map(|_| now);
         self.config = config;
     }
 
@@ -158,6 +167,25 @@ impl Stream {
 
     pub fn stop(&mut self) {
         self.playout = None;
+    }
+
+    /// How much must be read while no other stream listens to this one.
+    pub fn attention(&self, now: Instant) -> Attention {
+        let settled = self
+            .started
+            .is_some_and(|started| now.saturating_duration_since(started) >= WHOLE_AFTER_START);
+        if settled && now.saturating_duration_since(self.heard) < SAMPLES_WITHIN {
+            let agreed = &self.config.agreed.receive;
+            let events = [agreed.event, agreed.event_alias];
+            Attention::Sample { events }
+        } else {
+            Attention::All
+        }
+    }
+
+    /// Takes note of what is read of this stream from now on.
+    pub fn attend(&mut self, attention: Attention) {
+        self.reception.set_sampled(attention != Attention::All);
     }
 
     /// Queues presses; without telephone-event on the peer's side they are dropped. Returns how many were.
@@ -171,6 +199,7 @@ impl Stream {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             received: self.reception.received(),
+            unread: self.reception.unread(),
             lost: self.reception.lost(),
             refused: self.refused,
             jitter: self.reception.jitter(),
@@ -203,6 +232,9 @@ impl Stream {
         self.reception
             .count(now, &packet.header, content != Content::Event);
         let started = verdict == Verdict::Locked;
+        if started {
+            self.started = Some(now);
+        }
         Some(self.accept(now, packet, content, bytes, started))
     }
 

@@ -11,6 +11,37 @@ use crate::message::{Message, Method, Name, Start, Uri};
 use crate::session::{SUPPORTED, Session, is_too_brief, peer_values, unsupported};
 use crate::wire::{Owner, Path, Purpose};
 
+/// What tools that look for switches call themselves, in small letters.
+const SCANNERS: [&str; 10] = [
+    "friendly-scanner",
+    "sipvicious",
+    "sipcli",
+    "sundayddr",
+    "sip-scan",
+    "sipscan",
+    "pplsip",
+    "vaxsipuseragent",
+    "sivus",
+    "iwar",
+];
+/// Bytes of a User-Agent that are looked at.
+const AGENT_LOOKED_AT: usize = 128;
+
+/// What a request of no peer is seen as.
+fn stranger(request: &Message<'_>) -> Sighting {
+    let agent = request.header(Name::UserAgent).unwrap_or_default();
+    let agent = &agent[..agent.len().min(AGENT_LOOKED_AT)];
+    let names = |scanner: &&str| {
+        let mut parts = agent.windows(scanner.len());
+        parts.any(|part| part.eq_ignore_ascii_case(scanner.as_bytes()))
+    };
+    match request.cseq.method {
+        _ if SCANNERS.iter().any(names) => Sighting::Scanner,
+        Method::Invite => Sighting::StrangerInvite,
+        _ => Sighting::Stranger,
+    }
+}
+
 impl Endpoint {
     pub(crate) fn admit(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         let Start::Request { uri, .. } = request.start else {
@@ -20,7 +51,7 @@ impl Endpoint {
         let user = uri.map_or(&b""[..], |uri| uri.user);
         let Some(entry) = self.wire.peers.find(path.remote, user) else {
             self.wire.counters.strangers += 1;
-            return self.wire.sighted(now, path.remote, Sighting::Stranger);
+            return self.wire.sighted(now, path.remote, stranger(request));
         };
         let advertised = entry.peer.advertised();
         let path = Path { advertised, ..path };

@@ -4,7 +4,7 @@
 //! In: datagrams, time, commands. Out: datagrams, events, the next deadline. This file routes between the owner, the
 //! transactions and the sessions; `admission` decides about requests that belong to nothing yet.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
@@ -206,6 +206,11 @@ impl Endpoint {
             }
             self.wire.tell(Event::Deregistered { peer });
         }
+    }
+
+    /// Whether requests from this address would be a peer's.
+    pub fn is_peer(&self, source: IpAddr) -> bool {
+        self.wire.peers.owns(source)
     }
 
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.

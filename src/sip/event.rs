@@ -170,6 +170,10 @@ pub enum Ended {
 pub enum Sighting {
     /// A request from an address of no peer; it was not answered.
     Stranger,
+    /// The same, and it asked for a call.
+    StrangerInvite,
+    /// The same, and it named itself as one of the tools that look for switches to abuse.
+    Scanner,
     /// Bytes that were not SIP.
     Malformed,
     /// A challenge for a realm, or from an address, that our credentials are not meant for.

@@ -1,6 +1,6 @@
 //! The peers an endpoint knows, and which of them a request is from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::{Peer, PeerId};
 use crate::registration::Binding;
@@ -48,6 +48,10 @@ impl Peers {
 
     pub fn remove(&mut self, id: PeerId) {
         self.entries.retain(|entry| entry.peer.id != id);
+    }
+
+    pub fn owns(&self, source: IpAddr) -> bool {
+        self.entries.iter().any(|entry| entry.peer.owns(source))
     }
 
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,

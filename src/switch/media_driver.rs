@@ -18,14 +18,18 @@ use self::worker::Worker;
 use super::port_pool::MediaSocket;
 
 mod outbox;
+mod pace;
+mod packet_filter;
 mod worker;
 
 /// How the media threads run.
 #[derive(Debug, Clone)]
 pub struct DriverConfig {
     pub threads: usize,
-    /// How often a thread wakes: 1 to 5 ms.
+    /// How often a thread wakes while there is CPU to spare: 1 to 5 ms.
     pub tick: Duration,
+    /// How seldom it wakes near saturation: up to 5 ms. The same as `tick`: always so.
+    pub longest_tick: Duration,
     /// Commands that wait for a thread at most.
     pub commands: usize,
     /// Events that wait for the control side at most before they are sorted by worth.
@@ -37,7 +41,8 @@ impl Default for DriverConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             threads: (cores - 1).max(1),
-            tick: Duration::from_millis(2),
+            tick: Duration::from_millis(1),
+            longest_tick: Duration::from_millis(5),
             commands: 4096,
             events: 4096,
         }
@@ -247,7 +252,7 @@ mod tests {
 
     use media::rtp::{Header, Packet};
     use media::sdp::{Direction, Negotiated};
-    use media::{Clip, DigitSet, Law, PayloadTypes, PlayId, SourceRule, Start};
+    use media::{Clip, DigitSet, Law, PayloadTypes, PlayId, SourceRule, Start, Statistics};
 
     use super::*;
 
@@ -367,6 +372,60 @@ mod tests {
     }
 
     #[test]
+    fn keys_come_through_the_filter_of_a_lone_stream_and_a_bridge_hears_everything_again() {
+        let mut rig = Rig::new();
+        let (alice, bob) = (rig.open(A, Law::Mu), rig.open(B, Law::Mu));
+        // Speaks in real time until the stream has settled and the filter is set.
+        for sequence in 0..60 {
+            alice.speak(sequence, Law::Mu, 1000);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let read = || rig.driver.counters().received.load(Ordering::Relaxed);
+        let before = read();
+        for sequence in 60..380 {
+            alice.speak(sequence, Law::Mu, 1000);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(read() - before, 10, "one packet in 32 is read");
+        alice.press(380, 5);
+        assert_eq!(
+            rig.event_past_starts(),
+            Event::DigitPressed {
+                stream: A,
+                digit: '5'
+            }
+        );
+        rig.command(Command::Bridge {
+            a: A,
+            b: B,
+            withhold: DigitSet::NONE,
+        });
+        // Two ticks at their longest.
+        std::thread::sleep(Duration::from_millis(10));
+        for sequence in 381..420 {
+            alice.speak(sequence, Law::Mu, 1000);
+            assert!(
+                bob.hear()
+                    .payload
+                    .iter()
+                    .all(|byte| *byte == Law::Mu.encode(1000))
+            );
+        }
+        rig.command(Command::Close { stream: A });
+        let Event::Closed { statistics, .. } = rig.event_past_starts() else {
+            panic!("the stream does not close")
+        };
+        let Statistics {
+            received,
+            unread,
+            lost,
+            ..
+        } = statistics;
+        assert_eq!((received + unread, lost), (420, 0));
+        assert!(unread >= 310, "{unread}");
+    }
+
+    #[test]
     fn a_full_ring_refuses_and_loses_nothing_it_took() {
         let mut rig = Rig::with(DriverConfig {
             threads: 1,
@@ -483,6 +542,20 @@ mod tests {
             };
             let mut bytes = header.bytes().to_vec();
             bytes.extend([law.encode(sample); 160]);
+            self.socket.send_to(&bytes, self.ours).unwrap();
+        }
+
+        /// The first packet of a press.
+        fn press(&self, sequence: u16, event: u8) {
+            let header = Header {
+                marker: true,
+                payload_type: 101,
+                sequence,
+                timestamp: u32::from(sequence) * 160,
+                ssrc: 99,
+            };
+            let mut bytes = header.bytes().to_vec();
+            bytes.extend([event, 10, 0, 160]);
             self.socket.send_to(&bytes, self.ours).unwrap();
         }
 

@@ -73,6 +73,11 @@ pub struct Status {
     pub sip_retransmitted: u64,
     pub sip_strangers: u64,
     pub sip_malformed: u64,
+    /// Datagrams of strangers dropped unread, because they sent too many or are banned.
+    pub sip_throttled: u64,
+    pub sip_banned: u64,
+    /// Bans of strangers begun.
+    pub bans: u64,
     /// Datagrams that the system did not take.
     pub sip_unsent: u64,
 }
@@ -374,6 +379,9 @@ impl Running {
                 Output::Sighting { source, sighting } => {
                     tracing::warn!("SECURITY ip={source} event={sighting:?}");
                 }
+                Output::Banned { source, length } => {
+                    tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
+                }
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;
@@ -488,6 +496,7 @@ impl Running {
                 .handle_input(self.clock.now(), Input::StreamsFailed(failed));
         }
         let sip = self.engine.sip_counters();
+        let guard = self.engine.guard_counters();
         self.status.send_replace(Status {
             calls: self.engine.calls(),
             draining: self.drain_until.is_some(),
@@ -499,6 +508,9 @@ impl Running {
             sip_retransmitted: sip.retransmitted,
             sip_strangers: sip.strangers,
             sip_malformed: sip.malformed,
+            sip_throttled: guard.throttled,
+            sip_banned: guard.banned,
+            bans: guard.bans,
             sip_unsent: self.sockets.unsent(),
         });
     }

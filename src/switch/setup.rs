@@ -20,8 +20,8 @@ use crate::flow::{Flow, run};
 use crate::store::{CampaignStore, StoreError};
 use crate::units::{CampaignId, Language};
 
-/// Sockets kept ready.
-const STOCK: usize = 64;
+/// Sockets kept ready: twice what the calls of one batch of datagrams can take, for they are made between batches.
+const STOCK: usize = 256;
 /// Descriptors that a call needs: two streams, and some room.
 const FILES_PER_CALL: u64 = 2;
 const FILES_FOR_ALL_ELSE: u64 = 256;
@@ -216,7 +216,7 @@ pub(super) fn settings(
         silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
         caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
         zip_detail: ZipDetail::default(),
-        stock: STOCK,
+        stock: stock_of(config),
         tell_speech: false,
     })
 }
@@ -231,12 +231,18 @@ pub(super) fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Tr
     trunks.map_err(|problem| StartError::Configuration(vec![problem]))
 }
 
+/// Not more than a quarter of the ports: a small range is for calls.
+fn stock_of(config: &Config) -> usize {
+    let ports = usize::from(config.media.ports.last - config.media.ports.first) / 2;
+    STOCK.min(ports / 4).max(2)
+}
+
 /// As configured, else as many as the open file limit and the ports allow.
 fn most_calls(config: &Config) -> usize {
     let files = super::media_driver::raise_file_limit().unwrap_or(1024);
-    let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE + STOCK as u64) / FILES_PER_CALL;
-    let ports =
-        (u64::from(config.media.ports.last - config.media.ports.first) / 2).saturating_sub(STOCK as u64);
+    let by_files = files.saturating_sub(FILES_FOR_ALL_ELSE + stock_of(config) as u64) / FILES_PER_CALL;
+    let ports = (u64::from(config.media.ports.last - config.media.ports.first) / 2)
+        .saturating_sub(stock_of(config) as u64);
     let derived = by_files.min(ports / 2).max(1);
     let wanted = if config.limits.calls == 0 {
         derived

@@ -87,10 +87,17 @@ pub(super) fn driver_config(config: &Config) -> DriverConfig {
     } else {
         usize::from(config.media.threads)
     };
-    let tick = Duration::from_millis(u64::from(config.media.tick_milliseconds));
+    let (tick, longest_tick) = match config.media.tick_milliseconds {
+        0 => (defaults.tick, defaults.longest_tick),
+        fixed => {
+            let fixed = Duration::from_millis(u64::from(fixed));
+            (fixed, fixed)
+        }
+    };
     DriverConfig {
         threads,
         tick,
+        longest_tick,
         ..defaults
     }
 }

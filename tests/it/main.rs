@@ -10,6 +10,7 @@ mod hotline;
 mod office_hours;
 mod reload;
 mod routes;
+mod strangers;
 mod support;
 mod unkind_networks;
 mod zip_cases;

@@ -82,7 +82,8 @@ impl Story {
         }
     }
 
-    pub fn tell(&self) -> Told {
+    /// The network of this story, with nobody calling yet.
+    pub fn simulator(&self, begun: Instant) -> Simulator {
         let config = Config::parse(&self.config, "story.toml".as_ref()).unwrap();
         let campaigns = campaigns_of(&config, None).unwrap();
         let routes = plan_of(&config, &campaigns).unwrap();
@@ -94,7 +95,11 @@ impl Story {
         let mut settings = simulation_settings(&config, routes, directory, library(), &trunk);
         settings.trunks[0].channels = self.channels;
         let at: Timestamp = self.at.parse().unwrap();
-        let mut simulator = Simulator::new(settings, trunk, Instant::now(), at, self.network, self.seed);
+        Simulator::new(settings, trunk, begun, at, self.network, self.seed)
+    }
+
+    pub fn tell(&self) -> Told {
+        let mut simulator = self.simulator(Instant::now());
         let plan = CallerPlan {
             called: self.called.clone(),
             number: "+12025550123".to_owned(),

@@ -188,7 +188,7 @@ impl Exchange {
         let summary = MediaSummary {
             codec: leg.law().map(|law| law.name().to_owned()),
             packets_sent: statistics.sent,
-            packets_received: statistics.received,
+            packets_received: statistics.received + statistics.unread,
             packets_lost: statistics.lost,
             jitter_microseconds: u32::try_from(statistics.jitter.as_micros()).unwrap_or(u32::MAX),
         };

@@ -247,9 +247,6 @@ impl Exchange {
     }
 
     pub fn on_trunk_event(&mut self, event: sip::Event) {
-        if let sip::Event::Security { source, sighting } = event {
-            return self.outputs.push_back(Output::Sighting { source, sighting });
-        }
         if let sip::Event::Probed { peer, status, .. } = event {
             return self.line(peer, |line| line.probed = Some(status));
         }

@@ -11,6 +11,7 @@ mod callee;
 mod caller;
 mod ending;
 mod exchange;
+mod guard;
 mod reload;
 mod routes;
 mod settings;
@@ -18,7 +19,7 @@ mod settings;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -31,6 +32,8 @@ use crate::flow::run::Event as FlowEvent;
 use crate::units::{Language, TrunkName};
 use call::{Call, Side, Timer};
 use exchange::Exchange;
+use guard::Guard;
+pub use guard::GuardCounters;
 pub use routes::{Route, RouteError, Routes, Wanted};
 pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
 
@@ -98,6 +101,11 @@ pub enum Output {
         source: IpAddr,
         sighting: sip::Sighting,
     },
+    /// A source earned a ban: nothing of it is looked at for so long.
+    Banned {
+        source: IpAddr,
+        length: Duration,
+    },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
         language: Language,
@@ -111,6 +119,7 @@ pub enum Output {
 pub struct Engine {
     exchange: Exchange,
     calls: HashMap<CallKey, Box<Call>>,
+    guard: Guard,
 }
 
 impl Engine {
@@ -119,6 +128,7 @@ impl Engine {
         Self {
             exchange: Exchange::new(settings, seed),
             calls: HashMap::new(),
+            guard: Guard::default(),
         }
     }
 
@@ -140,6 +150,10 @@ impl Engine {
         self.exchange.endpoint.counters()
     }
 
+    pub fn guard_counters(&self) -> GuardCounters {
+        self.guard.counters()
+    }
+
     /// Whether the flow of the oldest call waits for keys; for simulated callers.
     pub fn waits_for_keys(&self) -> bool {
         self.calls
@@ -151,6 +165,9 @@ impl Engine {
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Sip(input) => {
+                if !self.is_heard(now, &input) {
+                    return;
+                }
                 self.exchange.endpoint.handle_input(now.monotonic, input);
                 self.drain_sip(now);
             }
@@ -217,6 +234,26 @@ impl Engine {
         Output::Wait(deadlines.into_iter().flatten().min())
     }
 
+    /// Whether a message is worth parsing: a trunk's always is.
+    fn is_heard(&mut self, now: Now, input: &sip::Input<'_>) -> bool {
+        match input {
+            sip::Input::Received { source, .. } => {
+                self.exchange.endpoint.is_peer(source.ip()) || self.guard.admits(now.monotonic, source.ip())
+            }
+            _ => true,
+        }
+    }
+
+    fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
+        let outputs = &mut self.exchange.outputs;
+        outputs.push_back(Output::Sighting { source, sighting });
+        if !self.exchange.endpoint.is_peer(source)
+            && let Some(length) = self.guard.sighted(now.monotonic, source, sighting)
+        {
+            outputs.push_back(Output::Banned { source, length });
+        }
+    }
+
     /// Takes all that the SIP core has to say, until it waits.
     fn drain_sip(&mut self, now: Now) {
         loop {
@@ -227,6 +264,11 @@ impl Engine {
                     transport,
                     bytes,
                 } => {
+                    // Strangers are never answered, but for the keep-alives of a connection; so any other message
+                    // goes to a trunk, or to what a trunk's call leads to.
+                    if bytes != b"\r\n" && !self.exchange.endpoint.is_peer(destination.ip()) {
+                        self.guard.sent_to(now.monotonic, destination.ip());
+                    }
                     self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
@@ -257,6 +299,7 @@ impl Engine {
                     self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
                 }
             }
+            sip::Event::Security { source, sighting } => self.on_sighting(now, source, sighting),
             event => match call::session_of(&event) {
                 Some(session) => {
                     let Some(&(key, side)) = self.exchange.sessions.get(&session) else {

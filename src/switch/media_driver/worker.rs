@@ -13,6 +13,8 @@ use rustix::event::{Timespec, epoll};
 use rustix::thread::{ClockId, clock_nanosleep_absolute};
 
 use super::outbox::Outbox;
+use super::pace::{Load, Pace};
+use super::packet_filter;
 use super::{Counters, DriverCommand, DriverConfig, Shared};
 use crate::switch::port_pool::MediaSocket;
 
@@ -27,18 +29,32 @@ const MAX_DATAGRAM: usize = 2048;
 /// Names the wake-up in what epoll reports; sockets are named by their seat.
 const WAKE: u64 = u64::MAX;
 
+/// How long the load is measured before the tick is chosen anew.
+const MEASURE: Duration = Duration::from_millis(100);
+
 /// One media thread.
 pub(super) struct Worker {
     epoll: OwnedFd,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<DriverCommand>,
     plane: Plane,
-    tick: Duration,
+    pace: Pace,
+    measured: Measured,
     sockets: Sockets,
     /// Sockets that may hold more than was read; epoll does not report them again.
     pending: VecDeque<usize>,
     outbox: Outbox,
     counters: Arc<Counters>,
+}
+
+/// What the choice of the tick rests on, since a point in time.
+struct Measured {
+    since: Instant,
+    /// CPU time of this thread at that point.
+    cpu: Duration,
+    ticks: u64,
+    missed: u64,
+    relays: bool,
 }
 
 /// The sockets of a thread, by seat (as epoll names them) and by stream.
@@ -64,15 +80,14 @@ impl Worker {
             epoll::EventData::new_u64(WAKE),
             epoll::EventFlags::IN,
         )?;
-        let tick = config
-            .tick
-            .clamp(Duration::from_millis(1), Duration::from_millis(5));
+        let pace = Pace::new(config.tick, config.longest_tick);
         Ok(Self {
             epoll,
             shared,
             commands,
-            plane: Plane::new(Instant::now(), PlaneConfig { tick }),
-            tick,
+            plane: Plane::new(Instant::now(), PlaneConfig { tick: pace.tick() }),
+            pace,
+            measured: Measured::start(Instant::now()),
             sockets: Sockets::default(),
             pending: VecDeque::new(),
             outbox: Outbox::new(events),
@@ -90,15 +105,29 @@ impl Worker {
                 self.take_commands();
                 self.publish();
                 deadline = Instant::now();
+                self.measured = Measured::start(deadline);
                 continue;
             }
-            deadline = self.sleep_until(deadline + self.tick);
+            deadline = self.sleep_until(deadline + self.pace.tick());
             // Commands first: one that was sent before a packet came is in force for it.
             self.take_commands();
+            self.attend();
             let now = Instant::now();
             self.receive(now, &mut ready, &mut buffer);
             self.play(now);
             self.publish();
+            self.adapt(now);
+        }
+    }
+
+    /// Chooses the tick anew from what was measured.
+    fn adapt(&mut self, now: Instant) {
+        self.measured.ticks += 1;
+        if !self.pace.is_fixed()
+            && let Some(load) = self.measured.load(now)
+        {
+            self.pace.adapt(load);
+            self.measured = Measured::start(now);
         }
     }
 
@@ -177,7 +206,7 @@ impl Worker {
     }
 
     /// Sleeps until a tick is due and returns when it was. Ticks that are missed are not made up for.
-    fn sleep_until(&self, deadline: Instant) -> Instant {
+    fn sleep_until(&mut self, deadline: Instant) -> Instant {
         let now = Instant::now();
         if let Some(rest) = deadline
             .checked_duration_since(now)
@@ -187,11 +216,12 @@ impl Worker {
             return deadline;
         }
         let late = now.saturating_duration_since(deadline);
-        if late < self.tick {
+        if late < self.pace.tick() {
             return deadline;
         }
-        let missed = late.as_nanos() / self.tick.as_nanos();
-        self.counters.overruns.fetch_add(missed as u64, Ordering::Relaxed);
+        let missed = (late.as_nanos() / self.pace.tick().as_nanos()) as u64;
+        self.measured.missed += missed;
+        self.counters.overruns.fetch_add(missed, Ordering::Relaxed);
         now
     }
 
@@ -257,12 +287,27 @@ impl Worker {
             else {
                 continue;
             };
+            self.measured.relays = true;
             let bytes = &buffer[forward.range];
             self.sockets
                 .send(forward.stream, forward.destination, bytes, &self.counters);
         }
         self.pending.push_back(seat);
         VISIT
+    }
+
+    /// Sets the socket filters as the plane wishes.
+    fn attend(&mut self) {
+        while let Some((stream, attention)) = self.plane.poll_attention() {
+            let Some(socket) = self.sockets.of(stream) else {
+                continue;
+            };
+            match packet_filter::set(socket.udp(), attention) {
+                Ok(()) => self.plane.attend(stream, attention),
+                // Everything is read then, which only costs more.
+                Err(error) => tracing::debug!(%error, stream = stream.0, "a socket filter cannot be set"),
+            }
+        }
     }
 
     fn play(&mut self, now: Instant) {
@@ -280,6 +325,28 @@ impl Worker {
         if dropped > 0 {
             self.counters.dropped_events.fetch_add(dropped, Ordering::Relaxed);
         }
+    }
+}
+
+impl Measured {
+    fn start(now: Instant) -> Self {
+        Self {
+            since: now,
+            cpu: thread_cpu(),
+            ticks: 0,
+            missed: 0,
+            relays: false,
+        }
+    }
+
+    /// None before enough time has passed.
+    fn load(&self, now: Instant) -> Option<Load> {
+        let span = now.saturating_duration_since(self.since);
+        (span >= MEASURE).then(|| Load {
+            busy: thread_cpu().saturating_sub(self.cpu).as_secs_f64() / span.as_secs_f64(),
+            missed: self.missed as f64 / (self.missed + self.ticks).max(1) as f64,
+            relays: self.relays,
+        })
     }
 }
 
@@ -302,12 +369,15 @@ impl Sockets {
         self.seats.get_mut(seat).is_some_and(|seat| seat.take().is_some())
     }
 
+    fn of(&self, stream: StreamId) -> Option<&MediaSocket> {
+        let seat = self.names.get(&stream)?;
+        self.seats.get(*seat)?.as_ref().map(|(_, socket)| socket)
+    }
+
     fn send(&self, stream: StreamId, to: SocketAddr, bytes: &[u8], counters: &Counters) {
-        let socket = self
-            .names
-            .get(&stream)
-            .and_then(|seat| self.seats.get(*seat)?.as_ref());
-        let sent = socket.is_some_and(|(_, socket)| socket.udp().send_to(bytes, to).is_ok());
+        let sent = self
+            .of(stream)
+            .is_some_and(|socket| socket.udp().send_to(bytes, to).is_ok());
         let counter = if sent { &counters.sent } else { &counters.unsent };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -324,6 +394,12 @@ fn is_passing(error: &io::Error) -> bool {
 /// IPv4 senders on a socket of both families are IPv4 all the same.
 fn unmapped(source: SocketAddr) -> SocketAddr {
     SocketAddr::new(source.ip().to_canonical(), source.port())
+}
+
+/// CPU time that this thread has used.
+fn thread_cpu() -> Duration {
+    let used = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec as u32)
 }
 
 /// The system's monotonic time after `rest` from now.

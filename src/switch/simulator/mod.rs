@@ -392,7 +392,9 @@ impl Simulator {
                 }
                 Output::Said { language, pieces } => self.tell(Happening::Said { language, pieces }),
                 Output::Trunk(TrunkStatus::Registered { .. } | TrunkStatus::Left { .. }) => {}
-                Output::Trunk(TrunkStatus::RegistrationFailed { .. }) | Output::Sighting { .. } => {}
+                Output::Trunk(TrunkStatus::RegistrationFailed { .. })
+                | Output::Sighting { .. }
+                | Output::Banned { .. } => {}
             }
             quiet = false;
         }

@@ -54,13 +54,42 @@ fn a_flood_of_strangers_is_told_at_a_bounded_rate() {
     assert!(matches!(
         net.nodes[0].events[0],
         Event::Security {
-            sighting: Sighting::Stranger,
+            sighting: Sighting::StrangerInvite,
             ..
         }
     ));
     net.seconds(2);
     net.script_from(STRANGER, &request("INVITE", "again", "", ""));
     assert_eq!(net.nodes[0].events.len(), 21);
+}
+
+#[test]
+fn a_stranger_is_seen_as_what_it_wants_or_calls_itself() {
+    let mut net = Net::scripted();
+    let scanner = "User-Agent: Friendly-Scanner 0.3\r\n";
+    for (method, lines) in [
+        ("OPTIONS", ""),
+        ("INVITE", ""),
+        ("OPTIONS", scanner),
+        ("INVITE", scanner),
+    ] {
+        net.script_from(STRANGER, &request(method, method, lines, ""));
+    }
+    // What a peer calls itself does not matter.
+    net.script(&request("OPTIONS", "1", scanner, ""));
+    let seen = net.nodes[0].events.iter().map(|event| match event {
+        Event::Security { sighting, .. } => *sighting,
+        other => panic!("{other:?}"),
+    });
+    let wanted = [
+        Sighting::Stranger,
+        Sighting::StrangerInvite,
+        Sighting::Scanner,
+        Sighting::Scanner,
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), wanted);
+    assert!(net.endpoint(0).is_peer(address("127.0.1.2:9").ip()));
+    assert!(!net.endpoint(0).is_peer(address(STRANGER).ip()));
 }
 
 fn refused(text: &str) -> (String, String) {

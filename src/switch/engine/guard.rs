@@ -1,0 +1,387 @@
+//! Keeps strangers from costing much: a token bucket for each source, and bans for those that misbehave.
+//!
+//! In: the source of each datagram that is no trunk's, what the SIP core saw it do, and the time. Out: whether the
+//! datagram is looked at, and bans. A trunk's address never gets here, nor does one that we send to in a trunk's call.
+//! Every table is bounded: a flood of forged sources pushes out quiet sources, and never a ban. A source is one IPv4
+//! address or one IPv6 /64.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use sip::Sighting;
+
+/// Datagrams a second that a source may send for long, and at once.
+const RATE: f64 = 20.0;
+const BURST: f64 = 40.0;
+/// Points within the window that ban a source.
+const LIMIT: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+const FIRST_BAN: Duration = Duration::from_secs(15 * 60);
+const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
+/// A source that kept quiet for this long after a ban begins with the shortest again.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// An address we sent to in a trunk's call may answer freely for this long.
+const ACQUAINTED_FOR: Duration = Duration::from_secs(60 * 60);
+
+const MOST_SOURCES: usize = 16_384;
+const MOST_BANS: usize = 16_384;
+const MOST_ACQUAINTED: usize = 4_096;
+
+/// What the guard has counted since the start, and its bans now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GuardCounters {
+    /// Datagrams dropped because their source sent too many.
+    pub throttled: u64,
+    /// Datagrams dropped because their source was banned.
+    pub banned: u64,
+    /// Bans begun.
+    pub bans: u64,
+}
+
+/// One IPv4 address, or the /64 of an IPv6 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => match six.to_ipv4_mapped() {
+                Some(four) => IpAddr::V4(four),
+                None => {
+                    let prefix = u128::from(six) >> 64 << 64;
+                    IpAddr::V6(Ipv6Addr::from(prefix))
+                }
+            },
+        })
+    }
+}
+
+/// What is known of a source that is not banned.
+#[derive(Debug)]
+struct Behaviour {
+    tokens: f64,
+    filled_at: Instant,
+    /// Points with their times, oldest first; fewer than `LIMIT`, for a ban clears them.
+    points: Vec<(Instant, u32)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ban {
+    until: Instant,
+    length: Duration,
+}
+
+/// A bounded map that forgets what was used longest ago.
+#[derive(Debug)]
+struct Recent<V> {
+    values: HashMap<Source, (u64, V)>,
+    order: BTreeMap<u64, Source>,
+    next: u64,
+    most: usize,
+}
+
+impl<V> Recent<V> {
+    fn new(most: usize) -> Self {
+        Self {
+            values: HashMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+            most,
+        }
+    }
+
+    /// The value of a source, made when there is none; it is now the one used last.
+    fn touch(&mut self, source: Source, make: impl FnOnce() -> V) -> &mut V {
+        self.next += 1;
+        let next = self.next;
+        if let Some((place, _)) = self.values.get(&source) {
+            self.order.remove(place);
+        } else if self.values.len() >= self.most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.values.remove(&oldest);
+        }
+        self.order.insert(next, source);
+        let entry = self.values.entry(source).or_insert_with(|| (next, make()));
+        entry.0 = next;
+        &mut entry.1
+    }
+
+    fn get(&self, source: Source) -> Option<&V> {
+        self.values.get(&source).map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, source: Source) {
+        if let Some((place, _)) = self.values.remove(&source) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// Forgets those used longest ago that are worth nothing any more; few at a time.
+    fn shed(&mut self, is_stale: impl Fn(&V) -> bool) {
+        for _ in 0..2 {
+            let Some(&source) = self.order.values().next() else {
+                return;
+            };
+            if !self.get(source).is_some_and(&is_stale) {
+                return;
+            }
+            self.remove(source);
+        }
+    }
+}
+
+/// Who may be heard of those that are not trunks.
+#[derive(Debug)]
+pub(super) struct Guard {
+    behaviours: Recent<Behaviour>,
+    /// Bans, also those that ended a while ago, for the next one is longer.
+    bans: Recent<Ban>,
+    acquainted: Recent<Instant>,
+    counters: GuardCounters,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            behaviours: Recent::new(MOST_SOURCES),
+            bans: Recent::new(MOST_BANS),
+            acquainted: Recent::new(MOST_ACQUAINTED),
+            counters: GuardCounters::default(),
+        }
+    }
+}
+
+impl Guard {
+    /// Whether a datagram of a source that is no trunk's is to be looked at.
+    pub fn admits(&mut self, now: Instant, address: IpAddr) -> bool {
+        let source = Source::from(address);
+        if self.is_acquainted(now, source) {
+            return true;
+        }
+        if self.bans.get(source).is_some_and(|ban| now < ban.until) {
+            self.counters.banned += 1;
+            return false;
+        }
+        let behaviour = self.behaviour(now, source);
+        let passed = now.saturating_duration_since(behaviour.filled_at);
+        behaviour.tokens = (behaviour.tokens + passed.as_secs_f64() * RATE).min(BURST);
+        behaviour.filled_at = now;
+        if behaviour.tokens < 1.0 {
+            self.counters.throttled += 1;
+            return false;
+        }
+        behaviour.tokens -= 1.0;
+        true
+    }
+
+    /// Counts what a source did; tells the length of the ban that it earned by it.
+    pub fn sighted(&mut self, now: Instant, address: IpAddr, sighting: Sighting) -> Option<Duration> {
+        let source = Source::from(address);
+        let worth = points(sighting);
+        let is_banned = self.bans.get(source).is_some_and(|ban| now < ban.until);
+        if worth == 0 || is_banned || self.is_acquainted(now, source) {
+            return None;
+        }
+        let behaviour = self.behaviour(now, source);
+        behaviour
+            .points
+            .retain(|(at, _)| now.saturating_duration_since(*at) < WINDOW);
+        behaviour.points.push((now, worth));
+        let sum: u32 = behaviour.points.iter().map(|(_, points)| points).sum();
+        if sum < LIMIT {
+            return None;
+        }
+        self.behaviours.remove(source);
+        Some(self.ban(now, source))
+    }
+
+    /// Notes that we send to an address in a trunk's call, so that its answers are heard like a trunk's.
+    pub fn sent_to(&mut self, now: Instant, address: IpAddr) {
+        let until = now + ACQUAINTED_FOR;
+        *self.acquainted.touch(Source::from(address), || until) = until;
+    }
+
+    pub fn counters(&self) -> GuardCounters {
+        self.counters
+    }
+
+    fn is_acquainted(&self, now: Instant, source: Source) -> bool {
+        self.acquainted.get(source).is_some_and(|until| now < *until)
+    }
+
+    fn behaviour(&mut self, now: Instant, source: Source) -> &mut Behaviour {
+        self.behaviours
+            .shed(|behaviour| now.saturating_duration_since(behaviour.filled_at) >= WINDOW);
+        self.behaviours.touch(source, || Behaviour {
+            tokens: BURST,
+            filled_at: now,
+            points: Vec::new(),
+        })
+    }
+
+    fn ban(&mut self, now: Instant, source: Source) -> Duration {
+        self.bans.shed(|ban| now >= ban.until + FORGIVEN_AFTER);
+        let length = match self.bans.get(source) {
+            Some(last) if now < last.until + FORGIVEN_AFTER => (last.length * 2).min(LONGEST_BAN),
+            _ => FIRST_BAN,
+        };
+        let until = now + length;
+        *self.bans.touch(source, || Ban { until, length }) = Ban { until, length };
+        self.counters.bans += 1;
+        length
+    }
+}
+
+/// What a sighting counts towards a ban. A foreign challenge answers a request of ours, so it is a matter of settings.
+fn points(sighting: Sighting) -> u32 {
+    match sighting {
+        Sighting::Scanner => 10,
+        Sighting::StrangerInvite => 5,
+        Sighting::Stranger => 3,
+        Sighting::Malformed => 2,
+        Sighting::ForeignChallenge => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_source_may_send_forty_at_once_and_twenty_a_second() {
+        let (mut guard, start) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        let admitted = |guard: &mut Guard, now| (0..1000).filter(|_| guard.admits(now, source)).count();
+        assert_eq!(admitted(&mut guard, start), 40);
+        assert_eq!(admitted(&mut guard, start + Duration::from_secs(1)), 20);
+        assert_eq!(admitted(&mut guard, start + Duration::from_millis(1500)), 10);
+        assert_eq!(admitted(&mut guard, start + 10 * MINUTE), 40);
+        assert_eq!(guard.counters().throttled, 4000 - 110);
+        assert!(
+            guard.admits(start, address("198.51.100.8")),
+            "another source has its own bucket"
+        );
+    }
+
+    #[test]
+    fn two_invites_in_a_minute_ban_and_in_two_minutes_do_not() {
+        let (mut guard, start) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        assert_eq!(guard.sighted(start, source, Sighting::StrangerInvite), None);
+        assert_eq!(
+            guard.sighted(start + MINUTE, source, Sighting::StrangerInvite),
+            None
+        );
+        let last = start + MINUTE + Duration::from_secs(59);
+        assert_eq!(
+            guard.sighted(last, source, Sighting::StrangerInvite),
+            Some(FIRST_BAN)
+        );
+        assert!(!guard.admits(last + FIRST_BAN - Duration::from_millis(1), source));
+        assert!(guard.admits(last + FIRST_BAN, source));
+        assert_eq!((guard.counters().banned, guard.counters().bans), (1, 1));
+    }
+
+    #[test]
+    fn a_scanner_is_banned_at_once_and_five_malformed_messages_ban() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        assert!(
+            guard
+                .sighted(now, address("198.51.100.1"), Sighting::Scanner)
+                .is_some()
+        );
+        let source = address("198.51.100.2");
+        let bans = (0..5).map(|_| guard.sighted(now, source, Sighting::Malformed).is_some());
+        assert_eq!(bans.collect::<Vec<_>>(), [false, false, false, false, true]);
+        let source = address("198.51.100.3");
+        assert!((0..100).all(|_| guard.sighted(now, source, Sighting::ForeignChallenge).is_none()));
+    }
+
+    #[test]
+    fn a_ban_doubles_up_to_a_day_and_is_forgiven_after_a_quiet_day() {
+        let (mut guard, mut now) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        let mut lengths = Vec::new();
+        for _ in 0..9 {
+            let length = guard.sighted(now, source, Sighting::Scanner).unwrap();
+            assert_eq!(
+                guard.sighted(now, source, Sighting::Scanner),
+                None,
+                "one ban at a time"
+            );
+            lengths.push(length.as_secs() / 60);
+            now += length;
+        }
+        assert_eq!(lengths, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
+        now += FORGIVEN_AFTER;
+        assert_eq!(guard.sighted(now, source, Sighting::Scanner), Some(FIRST_BAN));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_a_mapped_address_is_its_ipv4_one() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        guard.sighted(now, address("2001:db8:1:2::1"), Sighting::Scanner);
+        assert!(!guard.admits(now, address("2001:db8:1:2:ffff::9")));
+        assert!(guard.admits(now, address("2001:db8:1:3::1")));
+        guard.sighted(now, address("::ffff:198.51.100.7"), Sighting::Scanner);
+        assert!(!guard.admits(now, address("198.51.100.7")));
+    }
+
+    #[test]
+    fn an_address_of_a_trunks_call_is_neither_limited_nor_banned() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        guard.sent_to(now, source);
+        assert_eq!(guard.sighted(now, source, Sighting::Scanner), None);
+        assert!((0..1000).all(|_| guard.admits(now, source)));
+        let later = now + ACQUAINTED_FOR;
+        assert_eq!((0..1000).filter(|_| guard.admits(later, source)).count(), 40);
+    }
+
+    #[test]
+    fn a_flood_of_forged_sources_keeps_tables_bounded_and_bans_standing() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        let banned = address("198.51.100.7");
+        guard.sighted(now, banned, Sighting::Scanner);
+        for number in 0..100_000u32 {
+            let source = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            guard.admits(now, source);
+            guard.sighted(now, source, Sighting::Stranger);
+            guard.sent_to(now, IpAddr::from((0x0b00_0000 + number).to_be_bytes()));
+        }
+        assert!(!guard.admits(now, banned));
+        assert_eq!(guard.behaviours.values.len(), MOST_SOURCES);
+        assert_eq!(guard.behaviours.order.len(), MOST_SOURCES);
+        assert_eq!(guard.acquainted.values.len(), MOST_ACQUAINTED);
+        for number in 0..100_000u32 {
+            guard.sighted(
+                now,
+                IpAddr::from((0x0c00_0000 + number).to_be_bytes()),
+                Sighting::Scanner,
+            );
+        }
+        assert_eq!(guard.bans.values.len(), MOST_BANS);
+    }
+
+    #[test]
+    fn sources_that_fell_silent_are_forgotten() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        for number in 0..1000u32 {
+            guard.admits(now, IpAddr::from((0x0a00_0000 + number).to_be_bytes()));
+        }
+        for second in 0..600u64 {
+            let later = now + 2 * MINUTE + Duration::from_secs(second);
+            guard.admits(later, address("198.51.100.7"));
+        }
+        assert_eq!(guard.behaviours.values.len(), 1);
+    }
+}
