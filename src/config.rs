@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// `[sip]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct SipConfig {
     /// Where requests arrive, `udp:ADDRESS:PORT`.
@@ -232,7 +232,7 @@ pub struct NumberConfig {
 }
 
 /// `[media]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct MediaConfig {
     /// Address of the RTP sockets; the first `[sip]` listening address when left out.
@@ -286,7 +286,7 @@ impl TryFrom<String> for PortRange {
 }
 
 /// `[web]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
     /// Address of the status page; empty for none.
@@ -302,7 +302,7 @@ impl Default for WebConfig {
 }
 
 /// `[prompts]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptsConfig {
     /// Own recordings, laid out as `LANGUAGE/KEY.wav`; they come before the built-in ones.
@@ -336,7 +336,7 @@ pub struct FlowsConfig {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// Calls at one time; more are answered 503. 0 derives it from the open file limit.
@@ -361,7 +361,7 @@ impl LimitsConfig {
 }
 
 /// `[privacy]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrivacyConfig {
     /// How a caller's number is kept.
@@ -379,7 +379,7 @@ pub enum CallerPrivacy {
 }
 
 /// `[log]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,trunkline::switch=debug`.
@@ -414,6 +414,25 @@ impl Config {
         let mut config = Self::parse(&text, path)?;
         config.anchor(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
+    }
+
+    /// The tables in which another configuration differs and that only a restart changes.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let limits = |config: &Self| config.limits.calls;
+        let tables = [
+            ("[sip]", self.sip != other.sip),
+            ("[media]", self.media != other.media),
+            ("[store]", self.store != other.store),
+            ("[web]", self.web != other.web),
+            ("[prompts]", self.prompts != other.prompts),
+            ("[limits] calls", limits(self) != limits(other)),
+            ("[privacy]", self.privacy != other.privacy),
+            ("[log]", self.log != other.log),
+        ];
+        tables
+            .into_iter()
+            .filter_map(|(table, differs)| differs.then_some(table))
+            .collect()
     }
 
     /// Reads text; `path` is only for messages.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
 use media::{Law, SourceRule, Start, StreamConfig, StreamId};
-use sip::SessionId;
+use sip::{PeerId, SessionId};
 
 use super::disposition::LegDisposition;
 use super::record::{Cause, EndedBy, LegNumber, UtcMicros};
@@ -43,6 +43,8 @@ pub struct LegEnding {
 pub struct Leg {
     pub number: LegNumber,
     pub session: SessionId,
+    /// The trunk by its place in the engine: of two with one name after a reload, the one it began with.
+    pub peer: PeerId,
     pub trunk: TrunkName,
     pub seat: Seat,
     pub state: LegState,
@@ -66,6 +68,7 @@ pub struct Leg {
 #[derive(Debug)]
 pub struct LegSetup {
     pub number: LegNumber,
+    pub peer: PeerId,
     pub trunk: TrunkName,
     pub seat: Seat,
     pub laws: Vec<Law>,
@@ -82,6 +85,7 @@ impl Leg {
             local: Local::new(setup.sdp_id, setup.seat.address, &setup.laws),
             number: setup.number,
             session,
+            peer: setup.peer,
             trunk: setup.trunk,
             seat: setup.seat,
             state: LegState::Invited,

@@ -1,6 +1,6 @@
 //! `trunkline serve`: the switch, until a signal ends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -26,11 +26,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))?;
+    runtime.block_on(serve(config, &args.config))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
@@ -45,18 +45,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("ready");
     service_manager::ready();
+    let mut drain = config.limits.drain();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => match switch.reload_directory().await {
-                Ok(version) => tracing::info!(version, "the directory was read again"),
-                Err(error) => tracing::error!("the directory stays as it was: {error}"),
-            },
+            _ = reload.recv() => {
+                service_manager::reloading();
+                if let Some(newer) = reloaded(&switch, &config, path).await {
+                    drain = newer.limits.drain();
+                }
+                service_manager::ready();
+            }
         }
     }
     service_manager::stopping();
-    let drain = config.limits.drain();
     // A second signal cuts the waiting short.
     let orders = switch.orders();
     let cut = async move {
@@ -75,6 +78,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = cut => {}
     }
     Ok(())
+}
+
+/// Reads the configuration again; one that does not fit is told and changes nothing.
+async fn reloaded(switch: &Switch, started: &Config, path: &Path) -> Option<Config> {
+    let refused = |problems: String| {
+        for problem in problems.lines() {
+            tracing::error!("{problem}");
+        }
+        tracing::error!("the configuration stays as it was");
+    };
+    let newer = Config::load(path)
+        .map_err(|error| refused(error.to_string()))
+        .ok()?;
+    let taken = switch.reload(&newer).await;
+    taken.map_err(|error| refused(error.to_string())).ok()?;
+    for table in started.needs_restart(&newer) {
+        tracing::warn!("{table} changed: that needs a restart");
+    }
+    tracing::info!("the configuration was read again");
+    Some(newer)
 }
 
 /// Sends log lines to standard error.

@@ -156,6 +156,14 @@ impl Endpoint {
         self.wire.peers.set(peer, contact_user);
     }
 
+    /// Lets another peer at the same addresses take the requests that begin something new. Calls in progress and the
+    /// registration go on as they are.
+    pub fn retire_peer(&mut self, peer: PeerId) {
+        if let Some(entry) = self.wire.peers.get_mut(peer) {
+            entry.retired = true;
+        }
+    }
+
     /// Forgets a peer: its requests become a stranger's. Calls in progress go on.
     pub fn remove_peer(&mut self, peer: PeerId) {
         self.wire.peers.remove(peer);

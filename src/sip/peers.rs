@@ -13,6 +13,8 @@ pub(crate) struct PeerEntry {
     /// The user part of our Contact: unguessable, so that it also tells whose call comes in.
     pub contact_user: String,
     pub binding: Option<Box<Binding>>,
+    /// It is about to be forgotten; others at its addresses come first.
+    pub retired: bool,
     /// Route values that the registrar wants on our requests (RFC 3608).
     pub service_route: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Peers {
                 peer,
                 contact_user,
                 binding: None,
+                retired: false,
                 service_route: Vec::new(),
             }),
         }
@@ -52,14 +55,15 @@ impl Peers {
     }
 
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
-    /// then the one with that very port, then the first.
+    /// then the one with that very port, then the first; one that is retired comes last unless it is named.
     pub fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
         for entry in self.entries.iter().filter(|entry| entry.peer.owns(source.ip())) {
             let rank = match () {
-                () if entry.contact_user.as_bytes() == request_user => 2,
-                () if entry.peer.targets.contains(&source) => 1,
-                () => 0,
+                () if entry.contact_user.as_bytes() == request_user => 3,
+                () if entry.retired => 0,
+                () if entry.peer.targets.contains(&source) => 2,
+                () => 1,
             };
             if best.is_none_or(|(other, _)| rank > other) {
                 best = Some((rank, entry));

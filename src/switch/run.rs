@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, Trunk, TrunkState, TrunkStatus};
 use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::service_manager::Watchdog;
@@ -45,8 +45,17 @@ const RING_RETRY: Duration = Duration::from_millis(1);
 pub enum Order {
     /// Takes no new calls, lets calls finish for so long, then ends.
     Drain(Duration),
-    /// Calls that begin from now on use this directory.
-    UseDirectory(Arc<Directory>),
+    /// Calls that begin from now on use these.
+    Configure(Box<Reloaded>),
+}
+
+/// What a reload brings; see [`Switch::reload`].
+#[derive(Debug)]
+pub struct Reloaded {
+    trunks: Vec<Trunk>,
+    routes: Routes,
+    directory: Arc<Directory>,
+    found: mpsc::Receiver<Found>,
 }
 
 /// The state of a running switch, renewed several times a second.
@@ -174,13 +183,23 @@ impl Switch {
             .is_ok_and(|found| found.is_ok())
     }
 
-    /// Reads the directory from the store again, for calls that begin from now on, and tells its version.
-    pub async fn reload_directory(&self) -> Result<String, StartError> {
+    /// Takes another configuration's trunks, numbers and flows, and the store's campaigns and directory, for calls
+    /// that begin from now on. When anything in it does not fit, all stays as it was.
+    pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
+        let routes = routes_from(config, &self.store)?;
+        let trunks = setup::trunks_of(config, &self.listen)?;
         let directory = directory_of(self.store()).await?;
-        let version = directory.version();
-        // A switch that ended needs no directory.
-        let _ = self.orders.send(Order::UseDirectory(directory)).await;
-        Ok(version)
+        let (found_out, found) = mpsc::channel(64);
+        watch_trunks(config, &self.listen, &found_out);
+        let reloaded = Box::new(Reloaded {
+            trunks,
+            routes,
+            directory,
+            found,
+        });
+        // A switch that ended needs no configuration.
+        let _ = self.orders.send(Order::Configure(reloaded)).await;
+        Ok(())
     }
 
     /// Waits until all that was recorded so far can be read from the store.
@@ -276,7 +295,12 @@ impl Running {
                     let Found { trunk, targets, local } = found;
                     self.engine.handle_input(self.clock.now(), Input::TrunkResolved { trunk, targets, local });
                 }
-                Some(order) = orders.recv() => self.obey(order),
+                Some(order) = orders.recv() => {
+                    if let Some(other) = self.obey(order) {
+                        // Those who watched the trunks until now end with their receiver.
+                        found = other;
+                    }
+                }
                 () = sleep_until(wake) => {}
                 _ = heartbeat.tick() => self.beat(),
             }
@@ -306,17 +330,28 @@ impl Running {
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    /// Does what is asked; other trunks come with the place where their addresses are told.
+    fn obey(&mut self, order: Order) -> Option<mpsc::Receiver<Found>> {
+        let now = self.clock.now();
         match order {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
                 self.draining_since.get_or_insert_with(Instant::now);
-                self.engine.handle_input(self.clock.now(), Input::Drain);
+                self.engine.handle_input(now, Input::Drain);
+                None
             }
-            Order::UseDirectory(directory) => self
-                .engine
-                .handle_input(self.clock.now(), Input::Directory(directory)),
+            Order::Configure(reloaded) => {
+                let Reloaded {
+                    trunks,
+                    routes,
+                    directory,
+                    found,
+                } = *reloaded;
+                self.engine.handle_input(now, Input::Directory(directory));
+                self.engine.handle_input(now, Input::Configure { trunks, routes });
+                Some(found)
+            }
         }
     }
 

@@ -200,18 +200,13 @@ pub(super) fn settings(
     caller_key: Vec<u8>,
     listen: &[SocketAddr],
 ) -> Result<Settings, StartError> {
-    let trunks: Result<Vec<_>, String> = config
-        .trunks
-        .iter()
-        .map(|trunk| trunk_of(config, trunk, listen))
-        .collect();
     let user_agent = config.sip.user_agent.clone();
     Ok(Settings {
         sip: sip::EndpointConfig {
             agent: (!user_agent.is_empty()).then_some(user_agent),
             ..sip::EndpointConfig::default()
         },
-        trunks: trunks.map_err(|problem| StartError::Configuration(vec![problem]))?,
+        trunks: trunks_of(config, listen)?,
         routes,
         directory,
         catalogues: Catalogues,
@@ -224,6 +219,16 @@ pub(super) fn settings(
         stock: stock_of(config),
         tell_speech: false,
     })
+}
+
+/// The trunks as the engine uses them.
+pub(super) fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Trunk>, StartError> {
+    let trunks: Result<Vec<_>, String> = config
+        .trunks
+        .iter()
+        .map(|trunk| trunk_of(config, trunk, listen))
+        .collect();
+    trunks.map_err(|problem| StartError::Configuration(vec![problem]))
 }
 
 /// Not more than a quarter of the ports: a small range is for calls.

@@ -8,6 +8,7 @@
 
 mod hotline;
 mod office_hours;
+mod reload;
 mod routes;
 mod strangers;
 mod support;

@@ -124,7 +124,7 @@ impl Story {
 }
 
 /// The built-in recordings, decoded once for all tests.
-fn library() -> Arc<PromptLibrary> {
+pub fn library() -> Arc<PromptLibrary> {
     static LIBRARY: OnceLock<Arc<PromptLibrary>> = OnceLock::new();
     let open = || Arc::new(PromptLibrary::open(None, Language::ENGLISH).unwrap());
     Arc::clone(LIBRARY.get_or_init(open))

@@ -40,6 +40,10 @@ impl Service {
         }
     }
 
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.folder.path().join("server.toml"), config).unwrap();
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }

@@ -28,3 +28,40 @@ fn signs_of_life_come_while_the_loop_turns_and_stop_when_it_stands_still() {
     assert_eq!(service.notice().trim(), "STOPPING=1");
     assert!(service.end().success());
 }
+
+#[test]
+fn hangup_signal_reads_the_configuration_again_and_a_bad_one_changes_nothing() {
+    let number = "[[number]]\npattern = \"+12025550100\"\nflow = \"echo\"\n";
+    let service = Service::start(&configuration("127.81.0.2", number));
+    assert_eq!(service.notice().trim(), "READY=1");
+    let reload = || {
+        service.signal(Signal::HUP);
+        let begun = service.notice();
+        let mut lines = begun.lines();
+        assert_eq!(lines.next(), Some("RELOADING=1"));
+        let since = lines.next().and_then(|line| line.strip_prefix("MONOTONIC_USEC="));
+        assert!(
+            since.is_some_and(|since| since.parse::<u64>().unwrap() > 0),
+            "{begun}"
+        );
+        assert_eq!(service.notice().trim(), "READY=1");
+    };
+    service.configure(&configuration("127.81.0.2", &number.replace("echo", "nonsense")));
+    reload();
+    let log = service.log();
+    assert!(
+        log.contains("there is no flow") && log.contains("stays as it was"),
+        "{log}"
+    );
+    assert!(!log.contains("was read again"), "{log}");
+    service.configure(&configuration("127.81.0.3", &number.replace("0100", "0101")));
+    reload();
+    let log = service.log();
+    assert!(
+        log.contains("was read again") && log.contains("[sip] changed: that needs a restart"),
+        "{log}"
+    );
+    service.signal(Signal::TERM);
+    assert_eq!(service.notice().trim(), "STOPPING=1");
+    assert!(service.end().success());
+}

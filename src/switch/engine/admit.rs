@@ -38,6 +38,11 @@ impl Exchange {
     ) -> Option<(CallKey, Box<Call>)> {
         let index = Self::index_of(peer);
         let trunk = self.settings.trunks.get(index)?.name.clone();
+        if self.lines.get(index)?.retired.is_some() {
+            // A trunk that is being left: its calls should come another way.
+            self.endpoint.reject(now.monotonic, session, 503, None);
+            return None;
+        }
         let user = if invite.to_registration {
             user_of(&invite.to.uri)
         } else {
@@ -67,6 +72,7 @@ impl Exchange {
         };
         let setup = LegSetup {
             number: LegNumber(0),
+            peer,
             trunk: trunk.clone(),
             seat,
             laws: self.settings.trunks[index].laws.clone(),
@@ -100,9 +106,9 @@ impl Exchange {
         self.next_key += 1;
         self.sessions.insert(caller.session, (key, Side::Caller));
         self.streams.insert(caller.seat.stream, (key, Side::Caller));
-        if let Some(index) = self.trunk_index(&caller.trunk) {
-            self.lines[index].calls += 1;
-            self.lines[index].inbound += 1;
+        if let Some(line) = self.lines.get_mut(Self::index_of(caller.peer)) {
+            line.calls += 1;
+            line.inbound += 1;
         }
         let at = opened.at;
         let mut book = Book::open(opened, &mut self.changes);
@@ -124,6 +130,7 @@ impl Exchange {
         let run = Run::new(route.flow, route.campaign, number, language);
         let call = Call {
             key,
+            generation: self.generations.begun(),
             book,
             run,
             directory: Arc::clone(&self.settings.directory),

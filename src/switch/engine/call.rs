@@ -52,6 +52,8 @@ pub(super) struct CallEnding {
 #[derive(Debug)]
 pub(super) struct Call {
     pub key: CallKey,
+    /// How many configurations there had been when it began.
+    pub generation: u64,
     pub book: Book,
     pub run: Run,
     /// The directory as it was when the call began: a refresh never changes a call.

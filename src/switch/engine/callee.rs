@@ -31,7 +31,7 @@ impl Exchange {
             self.note(now, call, Some(number), EventKind::Decision { reason });
             return self.fail_dial(now, call, number, LegDisposition::TrunkError);
         }
-        let (index, dialled) = match self.choose_trunk(&request) {
+        let (index, dialled) = match self.choose_trunk(call, &request) {
             Ok(chosen) => chosen,
             Err((disposition, reason)) => {
                 self.open_leg_record(now, call, number, &request, None);
@@ -47,6 +47,7 @@ impl Exchange {
         };
         let setup = LegSetup {
             number,
+            peer: Self::peer_id(index),
             trunk: self.settings.trunks[index].name.clone(),
             seat,
             laws: self.laws_like_the_callers(index, call.caller.law()),
@@ -82,11 +83,17 @@ impl Exchange {
     }
 
     /// The first trunk that may carry the number and has a free channel.
-    fn choose_trunk(&self, request: &DialRequest) -> Result<(usize, Dialled), (LegDisposition, String)> {
+    fn choose_trunk(
+        &self,
+        call: &Call,
+        request: &DialRequest,
+    ) -> Result<(usize, Dialled), (LegDisposition, String)> {
         let mut refused = (LegDisposition::TrunkError, "no_trunk".to_owned());
         for index in self.trunks_by_health() {
             let trunk = &self.settings.trunks[index];
-            if request.trunk.as_ref().is_some_and(|wanted| *wanted != trunk.name) {
+            if request.trunk.as_ref().is_some_and(|wanted| *wanted != trunk.name)
+                || !self.lines[index].serves(call.generation)
+            {
                 continue;
             }
             match Dialled::check(&request.number, &trunk.destinations) {
@@ -103,11 +110,14 @@ impl Exchange {
         Err(refused)
     }
 
-    /// Trunks in the order of the configuration, those that are registered, or need not be, first.
+    /// Trunks in the order of the configuration, those that are registered, or need not be, first; those that are
+    /// being left, last.
     fn trunks_by_health(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.settings.trunks.len()).collect();
         order.sort_by_key(|&index| {
-            self.settings.trunks[index].register.is_some() && !self.lines[index].registered
+            let line = &self.lines[index];
+            let unregistered = self.settings.trunks[index].register.is_some() && !line.registered;
+            (line.retired.is_some(), unregistered, line.rank)
         });
         order
     }

@@ -184,10 +184,8 @@ impl Exchange {
         };
         let Some(leg) = leg else { return };
         let described = leg.agreed.as_ref().and_then(|agreed| agreed.remote);
-        if let Some(index) = self.trunk_index(&leg.trunk) {
-            let rule = self.source_rule(index, described);
-            leg.set_source(rule);
-        }
+        let rule = self.source_rule(Self::index_of(leg.peer), described);
+        leg.set_source(rule);
     }
 
     pub(super) fn update_stream(&mut self, call: &mut Call, side: Side) {

@@ -156,10 +156,10 @@ impl Exchange {
     fn let_go(&mut self, now: Now, call: &mut Call, mut leg: Leg) {
         leg.state = LegState::Ended;
         self.sessions.remove(&leg.session);
-        if let Some(index) = self.trunk_index(&leg.trunk) {
-            self.lines[index].calls = self.lines[index].calls.saturating_sub(1);
+        if let Some(line) = self.lines.get_mut(Self::index_of(leg.peer)) {
+            line.calls = line.calls.saturating_sub(1);
             if leg.number == LegNumber(0) {
-                self.lines[index].inbound = self.lines[index].inbound.saturating_sub(1);
+                line.inbound = line.inbound.saturating_sub(1);
             }
         }
         if leg.opened {

@@ -11,6 +11,7 @@ use rand_core::{RngCore, SeedableRng};
 use sip::{Endpoint, Peer, PeerId, SessionId};
 
 use super::call::{Side, Timer};
+use super::reload::Generations;
 use super::settings::{Settings, TrunkState, TrunkStatus};
 use super::{Now, Output};
 use crate::call::leg::Seat;
@@ -35,6 +36,7 @@ pub(super) struct Exchange {
     seats: VecDeque<Seat>,
     seats_asked: usize,
     draining: bool,
+    pub generations: Generations,
 }
 
 /// What is true of a trunk at this moment; its place is the place of the trunk in the settings.
@@ -52,8 +54,18 @@ pub(super) struct Line {
     pub probed: Option<u16>,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
+    /// Our address that reaches it.
+    pub local: Option<SocketAddr>,
     /// We keep a registration there.
-    registering: bool,
+    pub registering: bool,
+    /// Its place in the configuration.
+    pub rank: usize,
+    /// The configuration, by its number, that no longer has this trunk.
+    pub retired: Option<u64>,
+    /// When it is forgotten; requests that end its last calls are answered by then.
+    pub forget_at: Option<Instant>,
+    /// Nothing is left of it, and its place is free.
+    pub gone: bool,
 }
 
 impl Exchange {
@@ -61,7 +73,12 @@ impl Exchange {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut endpoint_seed = [0; 32];
         random.fill_bytes(&mut endpoint_seed);
-        let lines = vec![Line::default(); settings.trunks.len()];
+        let lines = (0..settings.trunks.len())
+            .map(|rank| Line {
+                rank,
+                ..Line::default()
+            })
+            .collect();
         Self {
             endpoint: Endpoint::new(settings.sip.clone(), endpoint_seed),
             settings,
@@ -79,6 +96,7 @@ impl Exchange {
             seats: VecDeque::new(),
             seats_asked: 0,
             draining: false,
+            generations: Generations::default(),
         }
     }
 
@@ -142,8 +160,10 @@ impl Exchange {
         }
     }
 
+    /// A trunk of this name that the configuration has.
     pub fn trunk_index(&self, name: &TrunkName) -> Option<usize> {
-        self.settings.trunks.iter().position(|trunk| trunk.name == *name)
+        let mut lines = self.settings.trunks.iter().zip(&self.lines);
+        lines.position(|(trunk, line)| trunk.name == *name && line.retired.is_none())
     }
 
     pub fn peer_id(index: usize) -> PeerId {
@@ -159,27 +179,37 @@ impl Exchange {
         let Some(index) = self.trunk_index(name) else {
             return;
         };
-        let id = Self::peer_id(index);
-        let trunk = &self.settings.trunks[index];
-        let peer = Peer {
-            networks: trunk.networks.clone(),
-            public: trunk.public,
-            credentials: trunk.credentials.clone(),
-            ..Peer::new(id, local, targets.clone())
-        };
-        self.endpoint.set_peer(peer);
-        let register = trunk.register.filter(|_| !self.draining && !targets.is_empty());
+        if targets.is_empty() && self.lines[index].resolved {
+            return;
+        }
+        self.lines[index].local = Some(local);
+        self.lines[index].targets.clone_from(&targets);
+        self.set_peer(index);
+        let register = self.settings.trunks[index]
+            .register
+            .filter(|_| !self.draining && !targets.is_empty());
         let registration = register.map(|expires| self.registration(index, expires));
         let line = &mut self.lines[index];
         let first_time = !line.resolved;
         line.resolved |= !targets.is_empty();
-        line.targets = targets;
         if first_time && line.resolved {
             line.probe_at = self.settings.trunks[index].options_every.map(|_| now.monotonic);
         }
         if let (Some(registration), true) = (registration, first_time) {
             self.endpoint.register(now.monotonic, registration);
         }
+    }
+
+    /// Tells the SIP core a trunk's addresses, once they are known.
+    pub fn set_peer(&mut self, index: usize) {
+        let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
+        let Some(local) = line.local else { return };
+        self.endpoint.set_peer(Peer {
+            networks: trunk.networks.clone(),
+            public: trunk.public,
+            credentials: trunk.credentials.clone(),
+            ..Peer::new(Self::peer_id(index), local, line.targets.clone())
+        });
     }
 
     fn registration(&mut self, index: usize, expires: Duration) -> sip::Registration {
@@ -210,9 +240,10 @@ impl Exchange {
         }
     }
 
-    /// When OPTIONS are due next.
+    /// When OPTIONS are due next, or a trunk is to be forgotten.
     pub fn next_probe(&self) -> Option<Instant> {
-        self.lines.iter().filter_map(|line| line.probe_at).min()
+        let times = self.lines.iter().flat_map(|line| [line.probe_at, line.forget_at]);
+        times.flatten().min()
     }
 
     pub fn on_trunk_event(&mut self, event: sip::Event) {
@@ -274,10 +305,15 @@ impl Exchange {
     /// Takes our registrations back. Done once the last call is over: a trunk may refuse those it does not know.
     pub fn leave(&mut self, now: Now) {
         for index in 0..self.lines.len() {
-            if std::mem::take(&mut self.lines[index].registering) {
-                self.lines[index].leaving = true;
-                self.endpoint.deregister(now.monotonic, Self::peer_id(index));
-            }
+            self.leave_line(now, index);
+        }
+    }
+
+    /// Takes the registration with one trunk back, if there is one.
+    pub fn leave_line(&mut self, now: Now, index: usize) {
+        if std::mem::take(&mut self.lines[index].registering) {
+            self.lines[index].leaving = true;
+            self.endpoint.deregister(now.monotonic, Self::peer_id(index));
         }
     }
 
@@ -297,7 +333,11 @@ impl Exchange {
             calls: line.calls,
             answers_options: line.probed.map(|status| status < 500 && status != 408),
         };
-        self.settings.trunks.iter().zip(&self.lines).map(state).collect()
+        let lines = self.settings.trunks.iter().zip(&self.lines);
+        lines
+            .filter(|(_, line)| line.retired.is_none())
+            .map(state)
+            .collect()
     }
 }
 

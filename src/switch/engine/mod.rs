@@ -12,6 +12,7 @@ mod caller;
 mod ending;
 mod exchange;
 mod guard;
+mod reload;
 mod routes;
 mod settings;
 
@@ -61,6 +62,12 @@ pub enum Input<'a> {
     },
     /// Another directory for calls that begin from now on.
     Directory(Arc<Directory>),
+    /// Other trunks and routes, for calls that begin from now on. Calls in progress keep what they have; a trunk that
+    /// is no longer there is left once they end.
+    Configure {
+        trunks: Vec<Trunk>,
+        routes: Routes,
+    },
     /// Whether records can be written; calls are refused while they cannot.
     RecordsAccepted(bool),
     /// Take no new calls and leave the trunks.
@@ -176,6 +183,10 @@ impl Engine {
                 self.drain_sip(now);
             }
             Input::Directory(directory) => self.exchange.settings.directory = directory,
+            Input::Configure { trunks, routes } => {
+                self.exchange.configure(now, trunks, routes);
+                self.drain_sip(now);
+            }
             Input::RecordsAccepted(accepted) => self.exchange.records_accepted = accepted,
             Input::Drain => {
                 self.exchange.drain();
@@ -194,6 +205,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Now) {
         self.exchange.endpoint.handle_timeout(now.monotonic);
         self.exchange.probe(now);
+        self.exchange.forget_trunks(now);
         self.drain_sip(now);
         while let Some((key, timer)) = self.exchange.timers.pop(now.monotonic) {
             self.with_call(now, key, |exchange, call| match timer {
@@ -328,7 +340,10 @@ impl Engine {
         happening(&mut self.exchange, call);
         self.exchange.settle(now, call);
         if self.exchange.finish_if_over(now, call) {
+            let generation = call.generation;
             self.calls.remove(&key);
+            self.exchange.generations.ended(generation);
+            self.exchange.leave_retired(now);
             self.leave_if_empty(now);
         }
     }
