@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +18,8 @@ pub const LARGEST: usize = 65_535;
 pub struct SipSockets {
     sockets: Vec<(SocketAddr, UdpSocket)>,
     unsent: u64,
+    /// The socket that is looked at first.
+    turn: AtomicUsize,
 }
 
 impl SipSockets {
@@ -31,18 +34,27 @@ impl SipSockets {
             let local = socket.local_addr().map_err(|error| (address, error))?;
             sockets.push((local, socket));
         }
-        Ok(Self { sockets, unsent: 0 })
+        Ok(Self {
+            sockets,
+            unsent: 0,
+            turn: AtomicUsize::new(0),
+        })
     }
 
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.sockets.iter().map(|(local, _)| *local)
     }
 
-    /// Waits until a socket has a datagram, and says which.
+    /// Waits until a socket has a datagram, and says which: in turn, so that a busy one does not starve the others.
     pub async fn readable(&self) -> usize {
         poll_fn(|context| {
-            for (index, (_, socket)) in self.sockets.iter().enumerate() {
-                if socket.poll_recv_ready(context).is_ready() {
+            let count = self.sockets.len().max(1);
+            for step in 0..count {
+                let index = (self.turn.load(Ordering::Relaxed) + step) % count;
+                let ready =
+                    |(_, socket): &(SocketAddr, UdpSocket)| socket.poll_recv_ready(context).is_ready();
+                if self.sockets.get(index).is_some_and(ready) {
+                    self.turn.store(index + 1, Ordering::Relaxed);
                     return Poll::Ready(index);
                 }
             }

@@ -315,7 +315,14 @@ impl Session {
         let begun = self.begin("ACK", index, via.as_bytes());
         self.cseq = current.max(cseq);
         let Ok(mut writer) = begun else { return };
-        writer.lines(&self.invite_credentials);
+        // The ACK may go wherever the 2xx's Contact points: credentials go to the peer only.
+        let ours = wire
+            .peers
+            .get(self.peer)
+            .is_some_and(|entry| entry.peer.owns(path.remote.ip()));
+        if ours {
+            writer.lines(&self.invite_credentials);
+        }
         let Ok(bytes) = writer.finish(Some("application/sdp"), sdp) else {
             return;
         };

@@ -28,6 +28,7 @@ struct Offering {
 #[derive(Debug)]
 struct Offered {
     transaction: Key,
+    cseq: u32,
     is_invite: bool,
     /// The peer asked for our offer.
     late: bool,
@@ -350,6 +351,7 @@ impl Session {
         let is_invite = request.cseq.method == Method::Invite;
         self.exchange.offered = Some(Offered {
             transaction,
+            cseq: request.cseq.number,
             is_invite,
             late: sdp.is_none(),
             remote_sdp,
@@ -377,7 +379,7 @@ impl Session {
             self.remote_sdp = offered.remote_sdp;
         }
         if offered.is_invite {
-            return self.send_success(wire, now, offered.transaction);
+            return self.send_success(wire, now, offered.transaction, offered.cseq);
         }
         let mut lines = self.dialog_lines();
         lines.extend_from_slice(&self.refresh.response_lines());

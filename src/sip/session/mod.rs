@@ -94,6 +94,8 @@ pub(crate) struct Session {
     live: u32,
     /// The INVITE that made the session: ours or the peer's.
     invite: Option<Key>,
+    /// The CSeq of a peer's INVITE, which the ACK of our 2xx carries.
+    invite_cseq: u32,
     auth: Authenticator,
     /// Credentials of our INVITE, repeated in its ACK (RFC 3261 §22.1).
     invite_credentials: Vec<u8>,
@@ -136,6 +138,7 @@ impl Session {
             cseq: 0,
             live: 0,
             invite: None,
+            invite_cseq: 0,
             auth: Authenticator::default(),
             invite_credentials: Vec::new(),
             target: 0,

@@ -39,6 +39,7 @@ impl Session {
         session.contact = contact;
         session.dialogs.push(Dialog::from_request(request, path));
         session.invite = Some(invite);
+        session.invite_cseq = request.cseq.number;
         session.remote_sdp = sdp.map(sdp_hash);
         session.local_is_answer = sdp.is_some();
         session.reliable.required = request.lists(Name::Require, "100rel");
@@ -80,11 +81,13 @@ impl Session {
         self.give_up_at = None;
         self.local_sdp = sdp;
         self.state = State::Answering;
-        self.send_success(wire, now, key);
+        let cseq = self.invite_cseq;
+        self.send_success(wire, now, key, cseq);
     }
 
     /// Sends the 2xx of an INVITE, initial or not, with our latest SDP, and repeats it until its ACK comes.
-    pub(super) fn send_success(&mut self, wire: &mut Wire, now: Instant, key: Key) {
+    /// `cseq` is that of the INVITE, which its ACK carries: requests may have come since.
+    pub(super) fn send_success(&mut self, wire: &mut Wire, now: Instant, key: Key, cseq: u32) {
         self.refresh.restart(now);
         let mut lines = self.dialog_lines();
         lines.extend_from_slice(format!("Supported: {SUPPORTED}\r\n").as_bytes());
@@ -92,12 +95,12 @@ impl Session {
         let sdp = std::mem::take(&mut self.local_sdp);
         let sent = self.respond(wire, now, key, 200, &lines, &sdp);
         self.local_sdp = sdp;
-        let dialog = &self.dialogs[self.current];
+        let of_dialog = self.dialogs[self.current].path;
         if let Some(bytes) = sent {
-            let (t1, cseq) = (wire.config.t1, dialog.remote_cseq.unwrap_or(0));
+            let t1 = wire.config.t1;
             self.repeat = Some(Repeat {
                 bytes,
-                path: dialog.path,
+                path: wire.request_of(key).map_or(of_dialog, |(_, path)| path),
                 cseq,
                 at: now + t1,
                 interval: t1,

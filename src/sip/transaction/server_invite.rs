@@ -58,12 +58,15 @@ impl ServerInvite {
         true
     }
 
-    pub fn on_ack(&mut self, now: Instant, times: &Times) {
+    /// Takes an ACK; `true` when it was for a failure response, and so goes no further.
+    pub fn on_ack(&mut self, now: Instant, times: &Times) -> bool {
         if self.state == State::Completed {
             let linger = if times.reliable { Duration::ZERO } else { times.t4 };
             self.clocks.only_expire(now + linger);
             self.state = State::Confirmed;
+            return true;
         }
+        self.state == State::Confirmed
     }
 
     pub fn on_timeout(&mut self, now: Instant, times: &Times) -> Step {

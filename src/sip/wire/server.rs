@@ -48,9 +48,10 @@ impl Wire {
         else {
             return false;
         };
-        invite.on_ack(now, &times);
+        // After a 2xx the ACK is the session's, also when it comes with the INVITE's branch (RFC 6026 §7.1).
+        let absorbed = invite.on_ack(now, &times);
         self.arm(key);
-        true
+        absorbed
     }
 
     /// The INVITE that a CANCEL means, and its owner.

@@ -237,6 +237,10 @@ fn race_27_a_required_reliable_response_is_repeated_until_its_prack() {
     net.script(&in_dialog(&progress, "PRACK", 4, "p3", &rack(rseq), ""));
     net.run(TICK);
     assert_eq!(net.inbox.last().unwrap().kind(), "481 PRACK");
+    assert!(
+        net.names(0).iter().any(|name| name == "Confirmed"),
+        "the ACK carries the INVITE's CSeq, not the PRACK's"
+    );
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.assert_clean();
 }
