@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::installed;
 use super::place::Place;
 use super::records::{dialled, records};
-use super::server::{IMPATIENT, Server};
-use super::sipp::{Scenario, pair};
+use super::server::{HOTLINE, IMPATIENT, Server};
+use super::sipp::{Scenario, Sipp, pair};
 
 const NUMBER: &str = "2025550101";
 
@@ -55,6 +55,25 @@ fn call_is_carried_to_the_office_and_ended_by_either_side() {
         office(&place, "office-hangs-up", &[]),
     );
     server.lives();
+}
+
+#[test]
+fn caller_without_an_offer_hears_the_hotline_once_its_answer_came() {
+    if !installed("sipp") {
+        return;
+    }
+    let place = Place::new();
+    let server = Server::start(&place);
+    let scenario = Scenario {
+        number: HOTLINE,
+        ..caller(&place, "caller-late-offer", &[])
+    };
+    Sipp::start(&place, &scenario).finish().unwrap();
+    drop(server);
+    let records = records(&place);
+    let end = records[0].legs[0].end.as_ref().unwrap();
+    // Two seconds of greeting are a hundred packets; a slow machine may make it more.
+    assert!(end.media.packets_sent >= 80, "{end:?}");
 }
 
 #[test]
