@@ -49,12 +49,15 @@ impl Endpoint {
         };
         let uri = Uri::parse(uri);
         let user = uri.map_or(&b""[..], |uri| uri.user);
-        let Some(entry) = self.wire.peers.find(path.remote, user) else {
+        let Some(entry) = self.wire.peers.sender(path, user) else {
             self.wire.counters.strangers += 1;
             return self.wire.sighted(now, path.remote, stranger(request));
         };
-        let advertised = entry.peer.advertised();
-        let path = Path { advertised, ..path };
+        let path = Path {
+            advertised: entry.peer.advertised(),
+            peer: Some(entry.peer.id),
+            ..path
+        };
         if request.to.tag().is_some() {
             return self.refuse(request, path, 481, b"");
         }
@@ -101,11 +104,7 @@ impl Endpoint {
         let Ok(sdp) = crate::body::sdp(request) else {
             return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
         };
-        let Some(entry) = self
-            .wire
-            .peers
-            .find(path.remote, uri.map_or(&b""[..], |uri| uri.user))
-        else {
+        let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
