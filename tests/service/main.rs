@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
 
+mod far_end;
 mod installing;
 mod process;
 mod running;
+mod transports;
 mod trunks;
