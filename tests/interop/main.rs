@@ -1,8 +1,8 @@
-//! Our server with peers that nobody here wrote: SIPp as caller and as office, baresip as a softphone, and a trunk
-//! with telephones on rsip. Everything on private loopback addresses; processes are ended by the id that was
-//! started, so that several runs can go on side by side.
+//! Our server with peers that nobody here wrote: SIPp as caller and as office, baresip and PJSIP as softphones,
+//! Kamailio as proxy, registrar and dispatcher before it, and a trunk with telephones on rsip. Everything on private
+//! loopback addresses; processes are ended by the id that was started, so that several runs can go on side by side.
 //!
-//! Without SIPp or baresip their tests are left out with a line that says so; with `CI=true` or
+//! Where one of them is not installed, its tests are left out with a line that says so; with `CI=true` or
 //! `TRUNKLINE_PEERS=required` that is a failure.
 
 #![allow(
@@ -12,11 +12,16 @@
     reason = "a test may stop at what must not happen"
 )]
 
+mod bare;
 mod calls;
 mod demo;
+mod kamailio;
 mod keys;
+mod patience;
 mod place;
+mod races;
 mod records;
+mod script;
 mod server;
 mod sipp;
 mod softphone;
