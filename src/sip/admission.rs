@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crate::endpoint::{Endpoint, allow_line};
 use crate::event::{Event, SessionId, Sighting};
-use crate::message::{Message, Method, Name, Start, Uri};
-use crate::session::{SUPPORTED, Session, is_too_brief, peer_values, unsupported};
+use crate::message::{Message, Method, Name, Start, Uri, decimal};
+use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, unsupported};
 use crate::wire::{Owner, Path, Purpose};
 
 /// What tools that look for switches call themselves, in small letters.
@@ -144,11 +144,13 @@ impl Endpoint {
         if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
             return Some((416, String::new()));
         }
-        if request.header(Name::Contact).is_none() {
+        if !has_contact(request) {
             return Some((400, String::new()));
         }
-        if request.seconds(Name::MaxForwards) == Some(0) {
-            return Some((483, String::new()));
+        match request.header(Name::MaxForwards).map(decimal) {
+            Some(Some(0)) => return Some((483, String::new())),
+            Some(Some(256..) | None) => return Some((400, String::new())),
+            Some(Some(_)) | None => {}
         }
         let min = self.wire.config.min_session_expires;
         is_too_brief(request, min).then(|| (422, format!("Min-SE: {min}\r\n")))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
 use crate::event::SessionId;
-use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for};
+use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for, decimal};
 use crate::peer::Transport;
 use crate::slab::Key;
 use crate::transaction::{Client, ClientInvite, response_kind};
@@ -60,6 +60,7 @@ impl Wire {
             owner,
             method,
             nonce,
+            cseq: cseq_of(&bytes),
             bytes,
             cancel: None,
             reply: None,
@@ -127,7 +128,7 @@ impl Wire {
             key = self.transactions.get(key)?.cancel?;
         }
         let transaction = self.transactions.get(key)?;
-        if transaction.method != response.cseq.method {
+        if transaction.method != response.cseq.method || transaction.cseq != response.cseq.number {
             return None;
         }
         let (path, times) = (transaction.path, self.times(transaction.path.transport));
@@ -207,6 +208,15 @@ impl Wire {
         }
         reports
     }
+}
+
+/// The CSeq number of a request of ours.
+fn cseq_of(request: &[u8]) -> u32 {
+    const NAME: &[u8] = b"\r\nCSeq: ";
+    let begin = memchr::memmem::find(request, NAME).map_or(0, |at| at + NAME.len());
+    let value = request.get(begin..).unwrap_or_default();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    decimal(&value[..digits]).unwrap_or(0)
 }
 
 fn via_value(path: Path, index: u32, nonce: u64) -> String {

@@ -99,8 +99,9 @@ struct Transaction {
     path: Path,
     owner: Owner,
     method: Method,
-    /// The secret part of our branch (client).
+    /// The secret part of our branch, and the CSeq number (client).
     nonce: u64,
+    cseq: u32,
     /// The request (client) or the last response (server), for sending again.
     bytes: Vec<u8>,
     /// The CANCEL of an INVITE, which shares its branch.

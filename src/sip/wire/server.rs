@@ -86,6 +86,7 @@ impl Wire {
             owner,
             method,
             nonce: 0,
+            cseq: 0,
             bytes: Vec::new(),
             cancel: None,
             reply: Some(Box::new(Reply::new(request, path.remote))),
