@@ -12,6 +12,7 @@ mod caller_races;
 mod calls;
 mod explorer;
 mod faults;
+mod failover;
 mod misbehaviour;
 mod mutation;
 mod net;
