@@ -132,12 +132,12 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
-                for report in self.wire.on_connection_lost(remote, transport) {
+                for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
             Input::Unreachable { remote, transport } => {
-                for report in self.wire.on_unreachable(remote, transport) {
+                for report in self.wire.on_unreachable(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }

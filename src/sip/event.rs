@@ -278,6 +278,10 @@ pub enum Event {
         status: u16,
         after: Duration,
     },
+    /// A request too large for any path went over UDP all the same, for there was no TCP to this peer.
+    LargeByUdp {
+        peer: PeerId,
+    },
     /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
     /// then `register` again.
     PublicAddress {

@@ -107,7 +107,10 @@ pub struct Peer {
     pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
+    /// How requests go to it. A peer on TLS is heard over TLS only: its address alone proves nothing.
     pub transport: Transport,
+    /// Whether requests over UDP that are too large for any path go by TCP (RFC 3261 §18.1.1).
+    pub large_by_tcp: bool,
     /// Our listening address that sends to this peer; concrete, not a wildcard.
     pub local: SocketAddr,
     /// The address told in Via and Contact when it differs from `local` (NAT).
@@ -127,6 +130,7 @@ impl Peer {
             former: Vec::new(),
             networks: Vec::new(),
             transport: Transport::Udp,
+            large_by_tcp: false,
             local,
             public: None,
             credentials: None,

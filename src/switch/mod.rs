@@ -11,7 +11,7 @@ mod run;
 pub mod service_manager;
 mod setup;
 pub mod simulator;
-mod sip_socket;
+mod sip_transport;
 mod start;
 mod trunk_address;
 
@@ -19,3 +19,4 @@ pub use run::{Order, Status, Switch};
 pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
 };
+pub use sip_transport::Tls;

@@ -113,6 +113,8 @@ struct Transaction {
     queued: Option<Instant>,
     /// Sent once more, since the connection broke.
     sent_again: bool,
+    /// Sent by TCP only for its size.
+    is_large: bool,
 }
 
 /// Keys that are already hashes.

@@ -150,6 +150,21 @@ impl Engine {
         self.exchange.settings.trunks.get(Exchange::index_of(peer))
     }
 
+    /// The peer of the SIP core that a trunk of the configuration is.
+    pub fn peer(&self, trunk: &TrunkName) -> Option<sip::PeerId> {
+        self.exchange.trunk_index(trunk).map(Exchange::peer_id)
+    }
+
+    /// Whether an address is a trunk's.
+    pub fn is_trunks(&self, source: IpAddr) -> bool {
+        self.exchange.endpoint.is_peer(source)
+    }
+
+    /// Whether one that is no trunk's may open a connection now; that counts like a message.
+    pub fn admits(&mut self, now: Now, source: IpAddr) -> bool {
+        self.guard.admits(now.monotonic, source)
+    }
+
     pub fn trunks(&self) -> Vec<TrunkState> {
         self.exchange.trunk_states()
     }

@@ -10,6 +10,7 @@
 mod callee_races;
 mod caller_races;
 mod calls;
+mod connections;
 mod explorer;
 mod faults;
 mod failover;
