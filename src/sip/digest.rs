@@ -20,7 +20,7 @@ pub(crate) const MAX_ATTEMPTS: u8 = 3;
 
 /// Hash functions, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Algorithm {
+pub(crate) enum Algorithm {
     Md5,
     Sha256,
     Sha512Of256,
@@ -28,7 +28,7 @@ enum Algorithm {
 
 impl Algorithm {
     /// Reads an algorithm and whether it is its `-sess` variant.
-    fn parse(text: &[u8]) -> Option<(Self, bool)> {
+    pub fn parse(text: &[u8]) -> Option<(Self, bool)> {
         let text = text.to_ascii_uppercase();
         let (name, session) = match text.strip_suffix(b"-SESS") {
             Some(name) => (name, true),
@@ -43,7 +43,7 @@ impl Algorithm {
         Some((algorithm, session))
     }
 
-    fn hash(self, parts: &[&[u8]]) -> String {
+    pub fn hash(self, parts: &[&[u8]]) -> String {
         fn run<D: Digest>(parts: &[&[u8]]) -> String {
             let mut digest = D::new();
             for (index, part) in parts.iter().enumerate() {

@@ -176,6 +176,10 @@ pub enum Sighting {
     Scanner,
     /// Bytes that were not SIP.
     Malformed,
+    /// A request that could be a known user's, without credentials; it was challenged.
+    Unauthenticated,
+    /// Credentials of no user, or with a wrong password.
+    BadCredentials,
     /// A challenge for a realm, or from an address, that our credentials are not meant for.
     ForeignChallenge,
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::peer::{Peer, PeerId};
+use crate::peer::{Credentials, Peer, PeerId};
 use crate::registration::Binding;
 use crate::wire::Path;
 
@@ -48,6 +48,14 @@ impl Peers {
 
     pub fn remove(&mut self, id: PeerId) {
         self.entries.retain(|entry| entry.peer.id != id);
+    }
+
+    /// The peers that may prove themselves by credentials; retired ones last.
+    pub fn accepting(&self) -> impl Iterator<Item = (PeerId, &Credentials)> {
+        let of = |retired: bool| self.entries.iter().filter(move |entry| entry.retired == retired);
+        of(false)
+            .chain(of(true))
+            .filter_map(|entry| Some((entry.peer.id, entry.peer.accepts.as_ref()?)))
     }
 
     pub fn owns(&self, source: IpAddr) -> bool {

@@ -178,6 +178,14 @@ impl Session {
         self.dialogs.iter().position(|dialog| *dialog.remote_tag == *tag)
     }
 
+    /// Whether a request comes from where its dialog was last heard.
+    pub fn is_heard_from(&self, request: &Message<'_>, path: Path) -> bool {
+        let dialog = self.dialog_of(request).and_then(|index| self.dialogs.get(index));
+        dialog.is_some_and(|dialog| {
+            dialog.path.remote == path.remote && dialog.path.transport == path.transport
+        })
+    }
+
     // Time.
 
     fn deadline(&self) -> Option<Instant> {
