@@ -10,7 +10,7 @@ use crate::event::{Event, SessionId, Sighting};
 use crate::message::{Message, Method, Name, Start, Uri, decimal};
 use crate::peer::PeerId;
 use crate::reply::{Reply, Response};
-use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, unsupported};
+use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported};
 use crate::slab::Key;
 use crate::verifier::{Verdict, Verifier};
 use crate::wire::{Owner, Path, Purpose};
@@ -53,23 +53,33 @@ impl Endpoint {
         };
         let uri = Uri::parse(uri);
         let user = uri.map_or(&b""[..], |uri| uri.user);
-        let by_address = self.wire.peers.find(path.remote, user).map(|entry| entry.peer.id);
+        let by_address = self.wire.peers.sender(path, user).map(|entry| entry.peer.id);
         let Some(peer) = by_address.or_else(|| self.admit_stranger(now, request, path)) else {
             return;
         };
         let Some(entry) = self.wire.peers.get(peer) else {
             return;
         };
-        let advertised = entry.peer.advertised();
-        let path = Path { advertised, ..path };
+        let path = Path {
+            advertised: entry.peer.advertised(),
+            peer: Some(entry.peer.id),
+            ..path
+        };
         if request.to.tag().is_some() {
             return self.refuse(request, path, 481, b"");
+        }
+        let Some(uri) = uri else {
+            return self.refuse(request, path, 400, b"");
+        };
+        let is_ours = ["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme));
+        if !is_ours && request.cseq.method != Method::Register {
+            return self.refuse(request, path, 416, b"");
         }
         if let Some(unsupported) = unsupported(request) {
             return self.refuse(request, path, 420, &unsupported);
         }
         match request.cseq.method {
-            Method::Invite => self.admit_invite(now, request, path, peer),
+            Method::Invite => self.admit_invite(now, request, path),
             Method::Options => self.answer_options(request, path),
             Method::Register | Method::Message | Method::Subscribe | Method::Publish | Method::Refer => {
                 self.refuse(request, path, 405, allow_line().as_bytes());
@@ -113,6 +123,7 @@ impl Endpoint {
             return true;
         };
         let is_known = entry.peer.accepts.is_none()
+            || path.peer == Some(peer)
             || entry.peer.owns(path.remote.ip())
             || session.is_heard_from(request, path);
         is_known || self.verify(now, request, path, Some(peer)).is_some()
@@ -182,7 +193,7 @@ impl Endpoint {
         self.refuse(request, path, 503, lines.as_bytes());
     }
 
-    fn admit_invite(&mut self, now: Instant, request: &Message<'_>, path: Path, peer: PeerId) {
+    fn admit_invite(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         if self.wire.is_merged(request) {
             return self.refuse(request, path, 482, b"");
         }
@@ -195,11 +206,12 @@ impl Endpoint {
         let Ok(sdp) = crate::body::sdp(request) else {
             return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
         };
-        let Some(entry) = self.wire.peers.get(peer) else {
+        let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
         let values = peer_values(entry);
+        let peer = values.0;
         let Some(transaction) = self.wire.serve(request, path, Owner::Nobody) else {
             return self.refuse_for_now(request, path);
         };
@@ -228,17 +240,11 @@ impl Endpoint {
 
     /// Why an INVITE cannot be taken, as a status and header lines.
     fn objection(&self, request: &Message<'_>) -> Option<(u16, String)> {
-        let Start::Request { uri, .. } = request.start else {
-            return None;
-        };
-        let Some(uri) = Uri::parse(uri) else {
-            return Some((400, String::new()));
-        };
-        if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
-            return Some((416, String::new()));
-        }
         if !has_contact(request) {
             return Some((400, String::new()));
+        }
+        if !takes_sdp(request) {
+            return Some((406, "Accept: application/sdp\r\n".to_owned()));
         }
         match request.header(Name::MaxForwards).map(decimal) {
             Some(Some(0)) => return Some((483, String::new())),

@@ -67,6 +67,7 @@ impl Wire {
             key: 0,
             merge: None,
             queued: None,
+            sent_again: false,
         });
         self.arm(key);
         key
@@ -97,6 +98,19 @@ impl Wire {
         }) = self.transactions.get_mut(invite)
         {
             machine.hurry(now);
+            self.arm(invite);
+        }
+    }
+
+    /// The owner no longer waits for an INVITE that nobody answered: it is not sent again, and what it brings after all
+    /// is told for 64*T1 more.
+    pub fn give_up(&mut self, now: Instant, invite: Key) {
+        if let Some(Transaction {
+            machine: Machine::ClientInvite(machine),
+            ..
+        }) = self.transactions.get_mut(invite)
+        {
+            machine.give_up(now);
             self.arm(invite);
         }
     }
@@ -156,6 +170,35 @@ impl Wire {
         let transaction = self.transactions.get(key)?;
         let is_client = matches!(transaction.machine, Machine::Client(_) | Machine::ClientInvite(_));
         (is_client && transaction.nonce == nonce).then_some(key)
+    }
+
+    /// Sends the requests again that nothing was heard about since they went over a connection that broke: once, then
+    /// they fail. A server that has them already takes them for copies.
+    pub fn on_connection_lost(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+        let keys: Vec<Key> = self.transactions.keys().collect();
+        let mut reports = Vec::new();
+        for key in keys {
+            let Some(transaction) = self.transactions.get_mut(key) else {
+                continue;
+            };
+            let path = transaction.path;
+            if path.transport != transport || (path.remote != remote && path.connection != Some(remote)) {
+                continue;
+            }
+            let step = match &mut transaction.machine {
+                Machine::ClientInvite(invite) if !invite.is_calling() => continue,
+                Machine::Client(client) if !client.is_waiting() => continue,
+                Machine::ServerInvite(_) | Machine::Server(_) => continue,
+                _ if !std::mem::replace(&mut transaction.sent_again, true) => {
+                    self.resend(key);
+                    continue;
+                }
+                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::Client(client) => client.on_unreachable(),
+            };
+            reports.extend(self.report(key, step));
+        }
+        reports
     }
 
     /// Fails every client transaction that has heard nothing from `remote`.

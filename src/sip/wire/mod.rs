@@ -19,7 +19,7 @@ use siphasher::sip128::SipHasher13;
 use crate::deadlines::{Deadlines, Waiting};
 use crate::endpoint::{Counters, EndpointConfig};
 use crate::event::{Event, Output, SessionId, Sighting};
-use crate::message::Method;
+use crate::message::{Method, is_clean};
 use crate::peer::{PeerId, Transport};
 use crate::peers::Peers;
 use crate::reply::Reply;
@@ -34,6 +34,24 @@ pub(crate) struct Path {
     pub transport: Transport,
     /// What Via and Contact say.
     pub advertised: SocketAddr,
+    /// Whose name a new connection must prove; without it only an open one will do.
+    pub peer: Option<PeerId>,
+    /// The far end of the connection that is preferred while it is open: the one that a request came by.
+    pub connection: Option<SocketAddr>,
+}
+
+impl Path {
+    /// The way back to where a message came from.
+    pub fn back(local: SocketAddr, source: SocketAddr, transport: Transport) -> Self {
+        Self {
+            local,
+            remote: source,
+            transport,
+            advertised: local,
+            peer: None,
+            connection: transport.is_reliable().then_some(source),
+        }
+    }
 }
 
 /// What a client transaction is for.
@@ -93,6 +111,8 @@ struct Transaction {
     key: u128,
     merge: Option<u64>,
     queued: Option<Instant>,
+    /// Sent once more, since the connection broke.
+    sent_again: bool,
 }
 
 /// Keys that are already hashes.
@@ -139,7 +159,9 @@ pub(crate) struct Wire {
 const SIGHTINGS_PER_SECOND: u32 = 20;
 
 impl Wire {
-    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+    pub fn new(mut config: EndpointConfig, seed: [u8; 32]) -> Self {
+        // A text that may not stand in a header would make every message fail.
+        config.agent = config.agent.filter(|agent| is_clean(agent.as_bytes()));
         let mut random = ChaCha12Rng::from_seed(seed);
         let hasher = SipHasher13::new_with_keys(random.next_u64(), random.next_u64());
         Self {
@@ -170,6 +192,13 @@ impl Wire {
 
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()
+    }
+
+    /// A key that nobody else has.
+    pub fn secret(&mut self) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.random.fill_bytes(&mut key);
+        key
     }
 
     /// A random duration below `limit`, in steps of 10 ms.
@@ -214,12 +243,16 @@ impl Wire {
             local,
             remote,
             transport,
+            peer,
+            connection,
             ..
         } = path;
         self.outputs.push_back(Output::Transmit {
             local,
             destination: remote,
             transport,
+            peer,
+            connection,
             bytes,
         });
     }

@@ -12,6 +12,7 @@ mod callee_races;
 mod caller_races;
 mod calls;
 mod explorer;
+mod failover;
 mod faults;
 mod misbehaviour;
 mod mutation;
