@@ -116,6 +116,9 @@ pub struct Peer {
     /// The address told in Via and Contact when it differs from `local` (NAT).
     pub public: Option<SocketAddr>,
     pub credentials: Option<Credentials>,
+    /// What its requests prove themselves with when they come from elsewhere than `targets` and `networks`: digest
+    /// authentication in the realm of the endpoint, whatever realm stands here. `None`: by address only.
+    pub accepts: Option<Credentials>,
     /// An outbound proxy as a Route value (`<sip:proxy.example.com;lr>`) put on requests outside dialogs.
     pub route: Option<String>,
 }
@@ -134,6 +137,7 @@ impl Peer {
             local,
             public: None,
             credentials: None,
+            accepts: None,
             route: None,
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::message::{Address, Message};
-use crate::peer::{Peer, PeerId, Transport};
+use crate::peer::{Credentials, Peer, PeerId, Transport};
 use crate::registration::Binding;
 use crate::wire::Path;
 
@@ -63,6 +63,14 @@ impl Peers {
 
     pub fn remove(&mut self, id: PeerId) {
         self.entries.retain(|entry| entry.peer.id != id);
+    }
+
+    /// The peers that may prove themselves by credentials; retired ones last.
+    pub fn accepting(&self) -> impl Iterator<Item = (PeerId, &Credentials)> {
+        let of = |retired: bool| self.entries.iter().filter(move |entry| entry.retired == retired);
+        of(false)
+            .chain(of(true))
+            .filter_map(|entry| Some((entry.peer.id, entry.peer.accepts.as_ref()?)))
     }
 
     /// Passes a peer's target over for a while: it was silent, could not be reached, or asked for it.

@@ -289,9 +289,10 @@ impl Engine {
                     connection,
                     bytes,
                 } => {
-                    // Strangers are never answered, but for the keep-alives of a connection; so any other message
-                    // goes to a trunk, or to what a trunk's call leads to.
-                    if bytes != b"\r\n" && !self.exchange.endpoint.is_peer(destination.ip()) {
+                    // Strangers are answered only on the keep-alives of a connection, and by a challenge; any other
+                    // message goes to a trunk, or to what a trunk's call leads to.
+                    let is_for_anyone = bytes == b"\r\n" || bytes.starts_with(b"SIP/2.0 401 ");
+                    if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
                         self.guard.sent_to(now.monotonic, destination.ip());
                     }
                     self.exchange.outputs.push_back(Output::Transmit {
