@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
+use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     #[serde(default)]
     pub privacy: PrivacyConfig,
+    #[serde(default)]
+    pub trace: TraceConfig,
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -427,6 +430,7 @@ impl Config {
             ("[prompts]", self.prompts != other.prompts),
             ("[limits] calls", limits(self) != limits(other)),
             ("[privacy]", self.privacy != other.privacy),
+            ("[trace]", self.trace != other.trace),
             ("[log]", self.log != other.log),
         ];
         tables
