@@ -239,6 +239,11 @@ impl Endpoint {
         self.wire.peers.owns(source)
     }
 
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
+    }
+
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
     pub fn contact_user(&self, peer: PeerId) -> Option<&str> {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())

@@ -12,5 +12,6 @@ mod reload;
 mod routes;
 mod strangers;
 mod support;
+mod trace;
 mod unkind_networks;
 mod zip_cases;
