@@ -161,7 +161,12 @@ impl Wire {
 
     /// Sends the requests again that nothing was heard about since they went over a connection that broke: once, then
     /// they fail. A server that has them already takes them for copies.
-    pub fn on_connection_lost(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+    pub fn on_connection_lost(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        transport: Transport,
+    ) -> Vec<Report> {
         let keys: Vec<Key> = self.transactions.keys().collect();
         let mut reports = Vec::new();
         for key in keys {
@@ -180,7 +185,7 @@ impl Wire {
                     self.resend(key);
                     continue;
                 }
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
             };
             reports.extend(self.report(key, step));
@@ -189,7 +194,7 @@ impl Wire {
     }
 
     /// Fails every client transaction that has heard nothing from `remote`.
-    pub fn on_unreachable(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+    pub fn on_unreachable(&mut self, now: Instant, remote: SocketAddr, transport: Transport) -> Vec<Report> {
         let keys: Vec<Key> = self.transactions.keys().collect();
         let mut reports = Vec::new();
         for key in keys {
@@ -200,7 +205,7 @@ impl Wire {
                 continue;
             }
             let step = match &mut transaction.machine {
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
                 _ => continue,
             };

@@ -565,7 +565,7 @@ impl Agent {
         let Some(invite) = self.invite.clone().filter(|_| !self.confirmed && !self.over) else {
             return;
         };
-        self.begun |= fork == 0;
+        self.begun |= fork == 0 && status > 100;
         let tag = if status == 100 {
             String::new()
         } else {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use trunkline::call::record::{EventKind, LegNumber, RecordChange};
+use trunkline::call::record::{LegNumber, RecordChange};
 use trunkline::units::CallId;
 
 use super::message::Message;
@@ -19,6 +19,8 @@ struct Sent {
     at: Instant,
     cseq: u32,
     is_first: bool,
+    /// When the first response arrived.
+    heard: Option<Instant>,
     /// 2xx and failures that arrived: status, To tag, when.
     finals: Vec<(u16, String, Instant)>,
 }
@@ -28,6 +30,9 @@ struct Sent {
 struct Served {
     method: String,
     begins: bool,
+    /// The peer's tag, and when a copy arrived last.
+    from: String,
+    last: Option<Instant>,
     /// Different final responses: status and To tag.
     finals: BTreeSet<(u16, String)>,
 }
@@ -52,8 +57,8 @@ struct Thread {
     /// When the switch let go of the peer or the peer of the switch, as far as the wire tells.
     over: Option<Instant>,
     cancelled: Option<Instant>,
-    /// The first response to our INVITE.
-    heard: Option<Instant>,
+    /// The peer's tags, since when the switch can know them.
+    tags: BTreeMap<String, Instant>,
     invited: Vec<Instant>,
     rung: bool,
 }
@@ -69,9 +74,11 @@ struct Call {
 pub struct Audit {
     begun: Instant,
     threads: BTreeMap<String, Thread>,
-    /// Call-IDs of the calls that the switch dialled, and the calls that noted a dial, both in order.
+    /// Call-IDs of the calls that the switch dialled, and the calls whose records opened a leg for them, in order.
     dialled: Vec<String>,
     dials: Vec<CallId>,
+    /// Legs opened over a trunk, and not closed again, since the last input.
+    opening: Vec<(CallId, LegNumber)>,
     calls: BTreeMap<CallId, Call>,
     violations: Vec<String>,
 }
@@ -83,6 +90,7 @@ impl Audit {
             threads: BTreeMap::new(),
             dialled: Vec::new(),
             dials: Vec::new(),
+            opening: Vec::new(),
             calls: BTreeMap::new(),
             violations: Vec::new(),
         }
@@ -155,7 +163,7 @@ impl Audit {
         let thread = self.threads.entry(message.call_id().to_owned()).or_default();
         match message.status() {
             Some(status) => thread.answered(now, &message, status),
-            None => thread.asked(&message),
+            None => thread.asked(now, &message),
         }
         thread.messages.push((at, true, message));
     }
@@ -172,20 +180,28 @@ impl Audit {
                 call.opened += 1;
                 call.sip_call_id.clone_from(&opened.sip_call_id);
             }
-            RecordChange::LegOpened(leg) => call.legs.entry(leg.leg).or_default().0 += 1,
-            RecordChange::LegClosed(leg) => call.legs.entry(leg.leg).or_default().1 += 1,
-            RecordChange::CallClosed(_) => call.closed += 1,
-            RecordChange::Events { events, .. } => {
-                let dials = events
-                    .iter()
-                    .filter(|event| matches!(event.kind, EventKind::Dialled { .. }));
-                self.dials.extend(dials.map(|_| id));
+            RecordChange::LegOpened(leg) => {
+                call.legs.entry(leg.leg).or_default().0 += 1;
+                if leg.leg.0 > 0 && leg.trunk.is_some() {
+                    self.opening.push((id, leg.leg));
+                }
             }
+            RecordChange::LegClosed(leg) => {
+                call.legs.entry(leg.leg).or_default().1 += 1;
+                self.opening.retain(|opening| *opening != (id, leg.leg));
+            }
+            RecordChange::CallClosed(_) => call.closed += 1,
+            RecordChange::Events { .. } => {}
             RecordChange::CallDetails { .. } => {}
         }
         self.require(in_order, || {
             format!("{id:?}: a change before the call opened or after it closed: {change:?}")
         });
+    }
+
+    /// The switch has said all that it had to say about one input: each leg that it opened was dialled just now.
+    pub fn rest(&mut self) {
+        self.dials.extend(self.opening.drain(..).map(|(id, _)| id));
     }
 
     // Judgement.
@@ -202,6 +218,7 @@ impl Audit {
         }
         self.judge_records(&mut wrong);
         self.judge_offices(&mut wrong);
+        wrong.dedup();
         for fault in &mut wrong {
             if let Some((call_id, _)) = fault.split_once(": ") {
                 let trace = self.trace(call_id).join("\n");
@@ -262,12 +279,12 @@ impl Audit {
             if thread.invited.iter().any(|at| *at > gone) {
                 wrong.push(format!("{office}: was invited after its caller was gone"));
             }
-            // Nothing may be cancelled before something was heard.
-            let by = thread.heard.map(|heard| heard.max(gone));
-            if let Some(by) = by.filter(|by| thread.over.is_none_or(|over| over > *by)) {
+            if let Some(by) = thread.rings_after(gone) {
                 let (by, gone) = (by - self.begun, gone - self.begun);
+                let caller = self.calls[id].sip_call_id.clone().unwrap_or_default();
+                let trace = self.trace(&caller).join("\n");
                 wrong.push(format!(
-                    "{office}: rang on without a caller (gone at {gone:?}, to be over by {by:?})"
+                    "{office}: rang on without a caller (gone at {gone:?}, to be over by {by:?})\n{trace}\nof the caller; of the office:"
                 ));
             }
         }
@@ -275,6 +292,33 @@ impl Audit {
 }
 
 impl Thread {
+    /// When at the latest the peer should have been let go of, if it was not. Nothing may be cancelled before something
+    /// was heard.
+    fn rings_after(&self, gone: Instant) -> Option<Instant> {
+        let first = self.sent.values().filter(|sent| sent.is_first);
+        first
+            .filter_map(|sent| {
+                let by = sent.heard?.max(gone);
+                let refused = sent
+                    .finals
+                    .iter()
+                    .any(|(status, _, at)| *status >= 300 && *at <= by);
+                let over = self.over.is_some_and(|over| over <= by);
+                (!refused && !over).then_some(by)
+            })
+            .next()
+    }
+
+    /// Whether the switch could not know yet which dialog a request was in, whenever a copy came.
+    fn is_ahead(&self, served: &Served) -> bool {
+        let invited = self.sent.values().any(|sent| sent.is_first);
+        let since = self.tags.get(&served.from);
+        invited
+            && served
+                .last
+                .is_some_and(|last| since.is_none_or(|since| *since > last))
+    }
+
     fn ends(&mut self, now: Instant) {
         self.over.get_or_insert(now);
     }
@@ -296,6 +340,7 @@ impl Thread {
                             at: now,
                             cseq,
                             is_first,
+                            heard: None,
                             finals,
                         },
                     );
@@ -343,7 +388,7 @@ impl Thread {
     }
 
     /// A request to the switch.
-    fn asked(&mut self, request: &Message) {
+    fn asked(&mut self, now: Instant, request: &Message) {
         let method = request.method().to_owned();
         if method == "ACK" {
             self.acked_by_peer = true;
@@ -358,6 +403,7 @@ impl Thread {
             .entry((request.branch().to_owned(), method.clone()))
             .or_default();
         (served.method, served.begins) = (method, begins);
+        (served.from, served.last) = (request.tag("From").to_owned(), Some(now));
     }
 
     /// A response to the switch.
@@ -377,8 +423,9 @@ impl Thread {
         else {
             return;
         };
-        if sent.is_first {
-            self.heard.get_or_insert(now);
+        sent.heard.get_or_insert(now);
+        if (101..300).contains(&status) {
+            self.tags.entry(tag.clone()).or_insert(now);
         }
         if status < 200 {
             return;
@@ -400,7 +447,17 @@ impl Thread {
             wrong.push(format!("{} messages were sent", self.transmitted));
         }
         for ((branch, method), served) in &self.served {
-            if served.finals.len() != 1 {
+            if served.finals.is_empty() && self.is_ahead(served) {
+                continue;
+            }
+            // A CANCEL means nothing any more after the ACK, and the tag of its answer after the BYE.
+            let cancels = method == "CANCEL"
+                && !served.finals.is_empty()
+                && served
+                    .finals
+                    .iter()
+                    .all(|(status, tag)| matches!(status, 200 | 481) && !tag.is_empty());
+            if served.finals.len() != 1 && !cancels {
                 wrong.push(format!(
                     "{method} {branch} got the final responses {:?}",
                     served.finals
@@ -425,7 +482,14 @@ impl Thread {
         let first = sent.finals.first().map_or(sent.at, |(_, _, at)| *at);
         let known_until = self.cancelled.map_or(first, |at| at.min(first)) + LONGEST;
         for (status, tag, at) in &sent.finals {
-            let in_time = *at < known_until && *at < sent.at + Duration::from_secs(180);
+            // A failure after a 2xx is another branch's, and is dropped (RFC 6026 §7.2).
+            let answered = sent
+                .finals
+                .iter()
+                .any(|(other, _, when)| *other < 300 && when <= at);
+            let in_time = !(*status >= 300 && answered)
+                && *at < known_until
+                && *at < sent.at + Duration::from_secs(180);
             if in_time && !self.acks.contains(&(sent.cseq, tag.clone())) {
                 wrong.push(format!("{status} with the tag {tag:?} was not acknowledged"));
             }

@@ -50,6 +50,12 @@ fn twenty_thousand_random_calls_leave_nothing_behind() {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
+    if std::env::var_os("SIM_ALL").is_some() {
+        let faults = failures
+            .iter()
+            .flat_map(|(seed, wrong)| wrong.iter().map(move |fault| (seed, fault)));
+        faults.for_each(|(seed, fault)| println!("seed {seed}: {fault}"));
+    }
     if let Some((seed, wrong)) = failures.first() {
         let (seeds, faults) = (failures.len(), wrong.len());
         let told = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n");

@@ -519,6 +519,7 @@ impl World {
             }
             self.put_out(output);
         }
+        self.audit.rest();
         self.audit.require(outputs < MOST_OUTPUTS, || {
             format!("{outputs} outputs after one input")
         });
