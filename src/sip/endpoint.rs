@@ -237,13 +237,26 @@ impl Endpoint {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
     }
 
-    /// Sends OPTIONS to the peer's first target; `Probed` follows.
+    /// Whether a request to the peer would go to a target that did not fail within the last half minute.
+    pub fn is_awake(&self, now: Instant, peer: PeerId) -> bool {
+        let entry = self.wire.peers.get(peer);
+        entry.is_some_and(|entry| entry.is_awake(now))
+    }
+
+    /// Sends two line ends to the peer's best target, so that a NAT on the way keeps its door open (RFC 5626 §3.5.1).
+    pub fn keep_alive(&mut self, now: Instant, peer: PeerId) {
+        if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
+            self.wire.send(path, b"\r\n\r\n".to_vec());
+        }
+    }
+
+    /// Sends OPTIONS to the peer's best target; `Probed` follows.
     pub fn probe(&mut self, now: Instant, peer: PeerId) {
         let Some((path, contact)) = self
             .wire
             .peers
             .get(peer)
-            .and_then(|entry| Some((entry.path(0)?, entry.contact())))
+            .and_then(|entry| Some((entry.best_path(now)?, entry.contact())))
         else {
             return;
         };
@@ -277,6 +290,12 @@ impl Endpoint {
         self.sessions.insert(session);
         self.active += 1;
         Ok(id)
+    }
+
+    /// Says that another peer could carry an outgoing call: a last target that stays silent is given up as soon as one
+    /// of several would be, and one that failed a moment ago is not tried.
+    pub fn hurry(&mut self, now: Instant, session: SessionId) {
+        self.with_session(session, |session, wire| session.hurry(wire, now));
     }
 
     /// Sends 180 for an incoming call.
@@ -411,6 +430,22 @@ impl Endpoint {
                 .and_then(|(response, _)| response.status())
                 .unwrap_or(408),
         };
+        let asked = self
+            .wire
+            .request_of(report.transaction)
+            .map(|(_, path)| path.remote);
+        match asked {
+            Some(target) if matches!(status, 408 | 503) => self.wire.peers.rest(now, peer, target, None),
+            Some(target) => self.wire.peers.wake(peer, target),
+            None => {}
+        }
+        let entry = self.wire.peers.get(peer);
+        let seen = entry
+            .zip(response)
+            .and_then(|(entry, (response, _))| entry.seen_elsewhere(response));
+        if let Some(address) = seen {
+            self.wire.tell(Event::PublicAddress { peer, address });
+        }
         self.wire.tell(Event::Probed {
             peer,
             status,

@@ -129,6 +129,14 @@ impl Session {
         tell: Tell,
         response: Option<(&Message<'_>, SocketAddr)>,
     ) {
+        if self.is_offering(key)
+            && let Some(sent) = self.detour(wire, now, key, purpose, tell)
+        {
+            if let Some(offering) = &mut self.exchange.offering {
+                offering.transaction = sent;
+            }
+            return;
+        }
         match (tell, response) {
             (Tell::Provisional, _) => {}
             (Tell::Success, Some((response, _))) => self.on_offer_success(wire, now, key, purpose, response),

@@ -8,6 +8,7 @@
 mod acceptable;
 mod client;
 mod exchange;
+mod failover;
 mod info;
 mod refresh;
 mod release;
@@ -103,8 +104,12 @@ pub(crate) struct Session {
     invite_credentials: Vec<u8>,
     /// How often our first INVITE was sent again with credentials.
     invite_attempts: u8,
-    /// Which of the peer's targets our INVITE went to.
-    target: usize,
+    /// Which of the peer's targets our INVITE went to, the latest last.
+    tried: Vec<SocketAddr>,
+    /// Another peer could carry the call: see [`crate::Endpoint::hurry`].
+    hurried: bool,
+    /// Requests within the call that were sent another way since the last answer.
+    detours: u8,
     rang: bool,
     repeat: Option<Repeat>,
     reliable: Reliable,
@@ -146,7 +151,9 @@ impl Session {
             auth: Authenticator::default(),
             invite_credentials: Vec::new(),
             invite_attempts: 0,
-            target: 0,
+            tried: Vec::new(),
+            hurried: false,
+            detours: 0,
             rang: false,
             repeat: None,
             reliable: Reliable::default(),
@@ -248,7 +255,7 @@ impl Session {
         body: (&str, &[u8]),
     ) -> Option<Key> {
         let method = method_of(purpose);
-        let path = self.path(wire, dialog)?;
+        let path = self.way_round(wire, now, self.path(wire, dialog)?);
         self.cseq += 1;
         self.auth.restart();
         let agent = wire.config.agent.clone();
@@ -406,6 +413,9 @@ impl Session {
         tell: Tell,
         response: Option<(&Message<'_>, SocketAddr)>,
     ) {
+        if self.detour(wire, now, key, purpose, tell).is_some() {
+            return;
+        }
         let status = match (tell, response) {
             (Tell::Provisional | Tell::Success, _) => return,
             (Tell::Failure, Some((response, _))) => response.status().unwrap_or(500),

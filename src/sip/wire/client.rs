@@ -102,6 +102,19 @@ impl Wire {
         }
     }
 
+    /// The owner no longer waits for an INVITE that nobody answered: it is not sent again, and what it brings after all
+    /// is told for 64*T1 more.
+    pub fn give_up(&mut self, now: Instant, invite: Key) {
+        if let Some(Transaction {
+            machine: Machine::ClientInvite(machine),
+            ..
+        }) = self.transactions.get_mut(invite)
+        {
+            machine.give_up(now);
+            self.arm(invite);
+        }
+    }
+
     /// The request of a client transaction, for sending it again in another form.
     pub fn request_of(&self, key: Key) -> Option<(&[u8], Path)> {
         self.transactions
