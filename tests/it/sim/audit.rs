@@ -33,6 +33,8 @@ struct Served {
     /// The peer's tag, and when a copy arrived last.
     from: String,
     last: Option<Instant>,
+    /// The first copy came before the switch could know its dialog.
+    early: bool,
     /// Different final responses: status and To tag.
     finals: BTreeSet<(u16, String)>,
 }
@@ -60,6 +62,8 @@ struct Thread {
     /// The peer's tags, since when the switch can know them.
     tags: BTreeMap<String, Instant>,
     invited: Vec<Instant>,
+    /// The switch sent the INVITE.
+    dialled: bool,
     rung: bool,
 }
 
@@ -105,6 +109,16 @@ impl Audit {
     /// Calls that were opened in the records.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How often each kind of message arrived at the switch (`> 200 INVITE`) or was sent by it (`< INVITE`).
+    pub fn kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for (_, to_switch, message) in self.threads.values().flat_map(|thread| &thread.messages) {
+            let way = if *to_switch { '>' } else { '<' };
+            *kinds.entry(format!("{way} {}", message.kind())).or_default() += 1;
+        }
+        kinds
     }
 
     /// The messages with a Call-ID, as lines: when, which way, what.
@@ -329,6 +343,7 @@ impl Thread {
         match request.method() {
             "INVITE" => {
                 let is_first = tag.is_empty();
+                self.dialled |= is_first;
                 if !self.sent.contains_key(&branch) {
                     if is_first {
                         self.invited.push(now);
@@ -402,6 +417,9 @@ impl Thread {
             .served
             .entry((request.branch().to_owned(), method.clone()))
             .or_default();
+        if served.last.is_none() {
+            served.early = self.dialled && !self.tags.contains_key(request.tag("From"));
+        }
         (served.method, served.begins) = (method, begins);
         (served.from, served.last) = (request.tag("From").to_owned(), Some(now));
     }
@@ -457,7 +475,10 @@ impl Thread {
                     .finals
                     .iter()
                     .all(|(status, tag)| matches!(status, 200 | 481) && !tag.is_empty());
-            if served.finals.len() != 1 && !cancels {
+            // What overtook the answer to a cancelled call may be refused, and its copies be served.
+            let refused = served.early && served.finals.iter().any(|(status, _)| *status == 481);
+            let most = if refused { 2 } else { 1 };
+            if !(1..=most).contains(&served.finals.len()) && !cancels {
                 wrong.push(format!(
                     "{method} {branch} got the final responses {:?}",
                     served.finals

@@ -1,7 +1,9 @@
 //! Random calls through the whole switch. A failing seed names itself; run it alone with
 //! `SIM_SEED=n cargo test --test it sim::explorer`, or more of them with `SIM_SEEDS=n`.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ fn twenty_thousand_random_calls_leave_nothing_behind() {
     let count = number("SIM_SEEDS").unwrap_or(SEEDS);
     let (first, last) = only.map_or((0, count), |seed| (seed, seed + 1));
     let next = AtomicU64::new(first);
-    let (calls, failures) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    let (calls, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let kinds = Mutex::new(BTreeMap::<String, usize>::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -37,6 +40,10 @@ fn twenty_thousand_random_calls_leave_nothing_behind() {
                     let wrong = match explored {
                         Ok(explored) => {
                             calls.fetch_add(explored.calls, Ordering::Relaxed);
+                            let mut kinds = kinds.lock().unwrap();
+                            for (kind, count) in explored.kinds {
+                                *kinds.entry(kind).or_default() += count;
+                            }
                             explored.wrong
                         }
                         Err(_) => vec!["it panicked".to_owned()],
@@ -51,6 +58,7 @@ fn twenty_thousand_random_calls_leave_nothing_behind() {
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
     if std::env::var_os("SIM_ALL").is_some() {
+        println!("{:#?}", kinds.lock().unwrap());
         let faults = failures
             .iter()
             .flat_map(|(seed, wrong)| wrong.iter().map(move |fault| (seed, fault)));
@@ -64,15 +72,9 @@ fn twenty_thousand_random_calls_leave_nothing_behind() {
              replay: SIM_SEED={seed} cargo test --test it sim::explorer::twenty"
         );
     }
-    let (calls, wanted) = (
-        calls.into_inner(),
-        if count == SEEDS && only.is_none() {
-            8_000
-        } else {
-            0
-        },
-    );
-    assert!(calls >= wanted, "only {calls} calls were taken on");
+    if only.is_none() && count == SEEDS {
+        assert_explored(calls.into_inner(), &kinds.into_inner().unwrap());
+    }
 }
 
 #[test]
@@ -85,7 +87,31 @@ fn same_seed_gives_the_same_log() {
     assert_ne!(logs[0], logs[2], "the seed changes nothing");
 }
 
+/// An explorer that no longer gets anywhere finds nothing either.
+fn assert_explored(calls: usize, kinds: &BTreeMap<String, usize>) {
+    assert!(calls > 12_000, "only {calls} calls were taken on");
+    for (kind, least) in [
+        ("< 200 INVITE", 8_000),
+        ("< 487 INVITE", 1_000),
+        ("< 482 INVITE", 20),
+        ("< INVITE", 8_000),
+        ("> 200 INVITE", 3_000),
+        ("> 407 INVITE", 100),
+        ("> 422 INVITE", 50),
+        ("> 491 INVITE", 1),
+        ("> UPDATE", 100),
+        ("< CANCEL", 500),
+        ("< PRACK", 50),
+        ("< BYE", 1_000),
+        ("> BYE", 3_000),
+    ] {
+        let seen = kinds.get(kind).copied().unwrap_or(0);
+        assert!(seen >= least, "only {seen} of {kind:?} in {kinds:#?}");
+    }
+}
+
 struct Explored {
+    kinds: BTreeMap<String, usize>,
     calls: usize,
     wrong: Vec<String>,
     log: u64,
@@ -118,6 +144,7 @@ fn explore(seed: u64, keep_log: bool) -> Explored {
     let wrong = world.end(Duration::from_secs(3 * 3600));
     Explored {
         calls: world.audit.calls(),
+        kinds: world.audit.kinds(),
         wrong,
         log: world.log.map_or(0, |log| log.finish()),
     }

@@ -7,6 +7,14 @@ use super::agent::{Acks, AfterCancel, Deed, Habits, Reply};
 use super::chance::Chance;
 use super::message::Sdp;
 
+/// Session timers of callers who stay.
+const REFRESHED: [&str; 4] = [
+    "Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n",
+    "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\nSupported: timer\r\nSession-Expires: 90;refresher=uas\r\n",
+    "Supported: timer\r\nSession-Expires: 120;refresher=uac\r\n",
+    "",
+];
+
 /// A caller who keys something and hangs up at any millisecond; one in three misbehaves.
 pub fn caller(chance: &mut Chance) -> Habits {
     let mut habits = Habits::default();
@@ -34,8 +42,29 @@ pub fn caller(chance: &mut Chance) -> Habits {
         1 => chance.between(0, 20_000),
         _ => chance.between(10_000, 90_000),
     };
+    // A few stay for so long that their sessions are refreshed.
+    let is_patient = chance.hits(40);
+    let hangs_up = if is_patient {
+        chance.between(100_000, 400_000)
+    } else {
+        hangs_up
+    };
     deeds.push((hangs_up, Deed::HangUp));
-    if chance.hits(400) {
+    if is_patient {
+        habits.lines = chance.pick(&REFRESHED);
+        habits.offers = chance.pick(&[
+            Reply::Status(200),
+            Reply::Status(200),
+            Reply::Status(491),
+            Reply::Status(500),
+            Reply::Silence,
+        ]);
+        if chance.hits(300) {
+            habits
+                .deeds
+                .push((chance.between(44_000, 47_000), Deed::Reinvite));
+        }
+    } else if chance.hits(400) {
         spoil_caller(chance, &mut habits, hangs_up);
     }
     habits

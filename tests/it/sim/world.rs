@@ -271,6 +271,11 @@ impl World {
         self.audit
             .require(calls == 0, || format!("{calls} calls never ended"));
         self.run(Duration::from_secs(75));
+        for trunk in self.engine.trunks() {
+            let (name, calls) = (trunk.name, trunk.calls);
+            self.audit
+                .require(calls == 0, || format!("the trunk {name:?} counts {calls} calls"));
+        }
     }
 
     /// Takes the trunks away, after which nothing at all may be left; tells what is wrong.
