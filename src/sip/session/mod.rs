@@ -179,6 +179,11 @@ impl Session {
         self.told
     }
 
+    /// Whether our INVITE may yet make a dialog that we keep.
+    pub fn awaits_answer(&self) -> bool {
+        self.state == State::Calling
+    }
+
     /// Finds the dialog of a request from the peer by its From tag.
     pub fn dialog_of(&self, request: &Message<'_>) -> Option<usize> {
         let tag = request.from.tag().unwrap_or_default();

@@ -210,7 +210,7 @@ impl Wire {
                     self.resend(key);
                     continue;
                 }
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
             };
             reports.extend(self.report(key, step));
@@ -237,7 +237,7 @@ impl Wire {
                 continue;
             };
             let step = match &mut transaction.machine {
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
                 _ => continue,
             };
