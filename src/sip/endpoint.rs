@@ -16,6 +16,7 @@ use crate::reply::Response;
 use crate::session::{ALLOW, Session};
 use crate::slab::{Key, Slab};
 use crate::transaction::Tell;
+use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
@@ -43,6 +44,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
     pub retry_after: u32,
+    /// The realm in which peers that are known by credentials prove themselves.
+    pub realm: String,
 }
 
 impl Default for EndpointConfig {
@@ -59,6 +62,7 @@ impl Default for EndpointConfig {
             max_sessions: 100_000,
             max_transactions: 500_000,
             retry_after: 30,
+            realm: "trunkline".to_owned(),
         }
     }
 }
@@ -80,6 +84,8 @@ pub struct Counters {
     /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
+    /// Deadlines queued now: at most one for each of these, and for each registration.
+    pub deadlines: usize,
 }
 
 /// The SIP core. No sockets, no clock: see [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] and
@@ -87,6 +93,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) wire: Wire,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Slab<Session>,
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
@@ -97,8 +104,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut wire = Wire::new(config, seed);
         Self {
-            wire: Wire::new(config, seed),
+            verifier: Verifier::new(wire.secret(), &wire.config.realm),
+            wire,
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
@@ -232,18 +241,36 @@ impl Endpoint {
         self.wire.peers.owns(source)
     }
 
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
+    }
+
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
     pub fn contact_user(&self, peer: PeerId) -> Option<&str> {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
     }
 
-    /// Sends OPTIONS to the peer's first target; `Probed` follows.
+    /// Whether a request to the peer would go to a target that did not fail within the last half minute.
+    pub fn is_awake(&self, now: Instant, peer: PeerId) -> bool {
+        let entry = self.wire.peers.get(peer);
+        entry.is_some_and(|entry| entry.is_awake(now))
+    }
+
+    /// Sends two line ends to the peer's best target, so that a NAT on the way keeps its door open (RFC 5626 §3.5.1).
+    pub fn keep_alive(&mut self, now: Instant, peer: PeerId) {
+        if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
+            self.wire.send(path, b"\r\n\r\n".to_vec());
+        }
+    }
+
+    /// Sends OPTIONS to the peer's best target; `Probed` follows.
     pub fn probe(&mut self, now: Instant, peer: PeerId) {
         let Some((path, contact)) = self
             .wire
             .peers
             .get(peer)
-            .and_then(|entry| Some((entry.path(0)?, entry.contact())))
+            .and_then(|entry| Some((entry.best_path(now)?, entry.contact())))
         else {
             return;
         };
@@ -277,6 +304,12 @@ impl Endpoint {
         self.sessions.insert(session);
         self.active += 1;
         Ok(id)
+    }
+
+    /// Says that another peer could carry an outgoing call: a last target that stays silent is given up as soon as one
+    /// of several would be, and one that failed a moment ago is not tried.
+    pub fn hurry(&mut self, now: Instant, session: SessionId) {
+        self.with_session(session, |session, wire| session.hurry(wire, now));
     }
 
     /// Sends 180 for an incoming call.
@@ -411,6 +444,22 @@ impl Endpoint {
                 .and_then(|(response, _)| response.status())
                 .unwrap_or(408),
         };
+        let asked = self
+            .wire
+            .request_of(report.transaction)
+            .map(|(_, path)| path.remote);
+        match asked {
+            Some(target) if matches!(status, 408 | 503) => self.wire.peers.rest(now, peer, target, None),
+            Some(target) => self.wire.peers.wake(peer, target),
+            None => {}
+        }
+        let entry = self.wire.peers.get(peer);
+        let seen = entry
+            .zip(response)
+            .and_then(|(entry, (response, _))| entry.seen_elsewhere(response));
+        if let Some(address) = seen {
+            self.wire.tell(Event::PublicAddress { peer, address });
+        }
         self.wire.tell(Event::Probed {
             peer,
             status,
@@ -435,7 +484,11 @@ impl Endpoint {
             return self.on_cancel(now, request, path);
         }
         match self.session_of(request) {
+            None if self.is_ahead(request) => {}
             Some(id) => {
+                if !self.is_genuine(now, id, request, path) {
+                    return;
+                }
                 let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
@@ -445,19 +498,22 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((_, owner)) = self.wire.cancelled(request) else {
+        let Some((invite, owner)) = self.wire.cancelled(request) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
             Owner::Session(id, _) => Some(id),
             _ => None,
         };
+        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
         let tag = session
             .and_then(|id| self.sessions.get(Key(id.0)))
-            .map_or("", |session| session.tag());
+            .map(|session| session.tag().to_owned())
+            .or_else(|| self.wire.tag_of_response(invite))
+            .unwrap_or_else(|| self.wire.stateless_tag(request));
         let response = Response {
             status: 200,
-            tag,
+            tag: &tag,
             ..Response::default()
         };
         // Before the 487 to the INVITE: some peers end on whichever comes first.
@@ -474,6 +530,16 @@ impl Endpoint {
         let session = self.sessions.get(key)?;
         let fits = session.nonce == nonce && *session.call_id == *request.call_id;
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
+    }
+
+    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
+    fn is_ahead(&self, request: &Message<'_>) -> bool {
+        let slot = request.to.tag().and_then(parse_slot);
+        let found = slot.and_then(|(index, nonce)| {
+            let session = self.sessions.get(self.sessions.key_at(index)?)?;
+            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
+        });
+        found.is_some_and(Session::awaits_answer)
     }
 
     /// The way back to a session's peer.
@@ -502,6 +568,7 @@ impl Endpoint {
             self.active -= 1;
         }
         if session.is_done() {
+            session.disarm(&mut self.wire);
             self.sessions.remove(key);
         } else {
             session.arm(&mut self.wire);

@@ -147,6 +147,8 @@ pub struct Cause(pub u8);
 pub struct Reason {
     /// The Q.850 cause.
     pub cause: Option<u16>,
+    /// The SIP status; 200 in a CANCEL when another phone took the call.
+    pub status: Option<u16>,
     /// All Reason values as written, joined by ", ".
     pub text: Option<String>,
 }
@@ -195,6 +197,10 @@ pub enum Sighting {
     Scanner,
     /// Bytes that were not SIP.
     Malformed,
+    /// A request that could be a known user's, without credentials; it was challenged.
+    Unauthenticated,
+    /// Credentials of no user, or with a wrong password.
+    BadCredentials,
     /// A challenge for a realm, or from an address, that our credentials are not meant for.
     ForeignChallenge,
 }

@@ -101,6 +101,10 @@ pub struct Peer {
     pub id: PeerId,
     /// Where requests go, best first; already resolved. May be empty for a peer that only calls us.
     pub targets: Vec<SocketAddr>,
+    /// Where REGISTER goes, best first; empty for `targets`.
+    pub registrars: Vec<SocketAddr>,
+    /// Addresses that were among these until not long ago: calls that began there go on.
+    pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
     /// How requests go to it. A peer on TLS is heard over TLS only: its address alone proves nothing.
@@ -112,6 +116,9 @@ pub struct Peer {
     /// The address told in Via and Contact when it differs from `local` (NAT).
     pub public: Option<SocketAddr>,
     pub credentials: Option<Credentials>,
+    /// What its requests prove themselves with when they come from elsewhere than `targets` and `networks`: digest
+    /// authentication in the realm of the endpoint, whatever realm stands here. `None`: by address only.
+    pub accepts: Option<Credentials>,
     /// An outbound proxy as a Route value (`<sip:proxy.example.com;lr>`) put on requests outside dialogs.
     pub route: Option<String>,
 }
@@ -122,12 +129,15 @@ impl Peer {
         Self {
             id,
             targets,
+            registrars: Vec::new(),
+            former: Vec::new(),
             networks: Vec::new(),
             transport: Transport::Udp,
             large_by_tcp: false,
             local,
             public: None,
             credentials: None,
+            accepts: None,
             route: None,
         }
     }
@@ -135,8 +145,17 @@ impl Peer {
     /// Whether requests from `source` are this peer's.
     pub fn owns(&self, source: IpAddr) -> bool {
         let source = canonical(source);
-        self.targets.iter().any(|target| target.ip() == source)
+        self.targets
+            .iter()
+            .chain(&self.registrars)
+            .any(|target| target.ip() == source)
             || self.networks.iter().any(|network| network.contains(source))
+            || self.former.contains(&source)
+    }
+
+    /// Whether a request could go there: one of the targets, or what was one.
+    pub(crate) fn is_target(&self, remote: SocketAddr) -> bool {
+        self.targets.contains(&remote) || self.former.contains(&canonical(remote.ip()))
     }
 
     pub(crate) fn advertised(&self) -> SocketAddr {

@@ -129,10 +129,26 @@ impl Session {
         tell: Tell,
         response: Option<(&Message<'_>, SocketAddr)>,
     ) {
+        if self.is_offering(key)
+            && let Some(sent) = self.detour(wire, now, key, purpose, tell)
+        {
+            if let Some(offering) = &mut self.exchange.offering {
+                offering.transaction = sent;
+            }
+            return;
+        }
         match (tell, response) {
             (Tell::Provisional, _) => {}
             (Tell::Success, Some((response, _))) => self.on_offer_success(wire, now, key, purpose, response),
             (Tell::Failure, Some((response, _))) => self.on_offer_failure(wire, now, key, purpose, response),
+            // Some peers take UPDATE by their word only: the dialog counts as lost when re-INVITE fails too.
+            (Tell::Timeout, _) if purpose == Purpose::Update && self.is_offering(key) => {
+                self.exchange.offering = None;
+                self.refresh.by_update = false;
+                if self.state == State::Confirmed {
+                    self.send_offer(wire, now, None);
+                }
+            }
             _ if self.is_offering(key) => self.lose_dialog(wire, now),
             _ => {}
         }
@@ -257,7 +273,16 @@ impl Session {
                     status,
                 },
             ),
-            (_, None) => {}
+            // A refused refresh leaves the session as it was (RFC 4028 §10): another way, then again later.
+            (_, None) if purpose == Purpose::Update => {
+                self.exchange.retries = 0;
+                self.refresh.by_update = false;
+                return self.send_offer(wire, now, None);
+            }
+            (_, None) => {
+                self.exchange.retries = 0;
+                self.refresh.try_again(now);
+            }
         }
         self.next_wish(wire, now);
     }
@@ -289,6 +314,9 @@ impl Session {
 
     pub(super) fn on_update(&mut self, wire: &mut Wire, now: Instant, request: &Message<'_>, path: Path) {
         let has_offer = !request.body.is_empty();
+        if has_offer && self.may_update_early() {
+            return self.on_offer(wire, now, request, path);
+        }
         if has_offer && (self.exchange.offering.is_some() || self.state == State::Calling) {
             return self.answer_request(wire, now, request, path, 491, b"");
         }
@@ -308,6 +336,19 @@ impl Session {
             lines.extend_from_slice(&self.refresh.response_lines());
         }
         self.answer_request(wire, now, request, path, 200, &lines);
+    }
+
+    /// Whether an UPDATE may offer before the INVITE is answered: its offer was answered reliably (RFC 3311 §5.2).
+    fn may_update_early(&self) -> bool {
+        let settled = match self.state {
+            State::Incoming => self.reliable.settled,
+            State::Calling => {
+                let dialog = self.dialogs.get(self.current);
+                dialog.is_some_and(|dialog| dialog.rseq.is_some() && dialog.early_sdp.is_some())
+            }
+            _ => false,
+        };
+        settled && self.exchange.offering.is_none() && self.exchange.offered.is_none()
     }
 
     fn too_brief(&self, wire: &Wire, request: &Message<'_>) -> Option<Vec<u8>> {
@@ -349,6 +390,9 @@ impl Session {
         let remote_sdp = sdp.map(sdp_hash);
         let unchanged = remote_sdp.is_some() && remote_sdp == self.remote_sdp && self.local_is_answer;
         let is_invite = request.cseq.method == Method::Invite;
+        if let (State::Calling, Some(index), Some(sdp)) = (self.state, self.dialog_of(request), sdp) {
+            self.dialogs[index].early_sdp = Some(sdp.to_vec());
+        }
         self.exchange.offered = Some(Offered {
             transaction,
             cseq: request.cseq.number,
@@ -381,6 +425,7 @@ impl Session {
         if offered.is_invite {
             return self.send_success(wire, now, offered.transaction, offered.cseq);
         }
+        self.reliable.agreed |= self.state == State::Incoming;
         let mut lines = self.dialog_lines();
         lines.extend_from_slice(&self.refresh.response_lines());
         self.respond(wire, now, offered.transaction, 200, &lines, &self.local_sdp);

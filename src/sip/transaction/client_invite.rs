@@ -63,6 +63,19 @@ impl ClientInvite {
                 (State::Accepted, Step::told(Tell::Success))
             }
             (State::Accepted, Tell::Success) => (State::Accepted, Step::told(Tell::Success)),
+            (State::Completed, Tell::Success) => {
+                // Another branch of a fork answers after all; it must hear an ACK and a BYE.
+                self.clocks.only_expire(now + times.patience());
+                (State::Completed, Step::told(Tell::Success))
+            }
+            (State::GivenUp, Tell::Failure) => {
+                self.clocks.only_expire(now + TIMER_D);
+                let ack = Step {
+                    ack: true,
+                    ..Step::NOTHING
+                };
+                (State::Completed, ack)
+            }
             (State::Calling | State::Proceeding, Tell::Failure) => {
                 let linger = if times.reliable { Duration::ZERO } else { TIMER_D };
                 self.clocks.only_expire(now + linger);
@@ -119,12 +132,21 @@ impl ClientInvite {
         self.hurried = true;
     }
 
-    pub fn on_unreachable(&mut self) -> Step {
+    /// The owner turned to another target before any response came.
+    pub fn give_up(&mut self, now: Instant) {
+        if self.state == State::Calling {
+            self.state = State::GivenUp;
+            self.clocks.only_expire(now + self.patience);
+        }
+    }
+
+    /// Nothing can be sent at this moment. An earlier copy may have arrived, so its response is waited for.
+    pub fn on_unreachable(&mut self, now: Instant) -> Step {
         if self.state != State::Calling {
             return Step::NOTHING;
         }
-        self.state = State::Terminated;
-        self.clocks = Clocks::default();
+        self.state = State::GivenUp;
+        self.clocks.only_expire(now + self.patience);
         Step::told(Tell::Unreachable)
     }
 
@@ -184,6 +206,16 @@ mod tests {
         invite.on_timeout(end);
         invite.on_timeout(end + TIMES.patience());
         assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn an_invite_given_up_early_is_not_sent_again_and_a_late_failure_is_acknowledged_only() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        invite.give_up(now + TIMES.t2);
+        assert_eq!(invite.next_timeout(), Some(now + TIMES.t2 + TIMES.patience()));
+        let late = invite.on_response(now + TIMES.t2 * 2, Tell::Failure, &TIMES);
+        assert!(late.ack && late.tell.is_none());
     }
 
     #[test]
@@ -255,11 +287,11 @@ mod tests {
     fn an_unreachable_target_is_told_only_while_calling() {
         let now = Instant::now();
         assert_eq!(
-            ClientInvite::new(now, &TIMES).on_unreachable().tell,
+            ClientInvite::new(now, &TIMES).on_unreachable(now).tell,
             Some(Tell::Unreachable)
         );
         let mut invite = ClientInvite::new(now, &TIMES);
         invite.on_response(now, Tell::Provisional, &TIMES);
-        assert_eq!(invite.on_unreachable(), Step::NOTHING);
+        assert_eq!(invite.on_unreachable(now), Step::NOTHING);
     }
 }

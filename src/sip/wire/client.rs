@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
 use crate::event::{Event, SessionId};
-use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for};
+use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for, decimal};
 use crate::peer::Transport;
 use crate::slab::Key;
 use crate::transaction::{Client, ClientInvite, response_kind};
@@ -58,14 +58,17 @@ impl Wire {
             Method::Invite => Machine::ClientInvite(ClientInvite::new(now, &times)),
             _ => Machine::Client(Client::new(now, &times)),
         };
-        self.send(path, bytes.clone());
+        // A copy is as long as the message; what it was written into is longer.
+        let kept = bytes.clone();
+        self.send(path, bytes);
         let key = self.transactions.insert(Transaction {
             machine,
             path,
             owner,
             method,
             nonce,
-            bytes,
+            cseq: cseq_of(&kept),
+            bytes: kept,
             cancel: None,
             reply: None,
             key: 0,
@@ -107,6 +110,19 @@ impl Wire {
         }
     }
 
+    /// The owner no longer waits for an INVITE that nobody answered: it is not sent again, and what it brings after all
+    /// is told for 64*T1 more.
+    pub fn give_up(&mut self, now: Instant, invite: Key) {
+        if let Some(Transaction {
+            machine: Machine::ClientInvite(machine),
+            ..
+        }) = self.transactions.get_mut(invite)
+        {
+            machine.give_up(now);
+            self.arm(invite);
+        }
+    }
+
     /// The request of a client transaction, for sending it again in another form.
     pub fn request_of(&self, key: Key) -> Option<(&[u8], Path)> {
         self.transactions
@@ -133,7 +149,7 @@ impl Wire {
             key = self.transactions.get(key)?.cancel?;
         }
         let transaction = self.transactions.get(key)?;
-        if transaction.method != response.cseq.method {
+        if transaction.method != response.cseq.method || transaction.cseq != response.cseq.number {
             return None;
         }
         let (path, times) = (transaction.path, self.times(transaction.path.transport));
@@ -196,7 +212,7 @@ impl Wire {
                     self.resend(key);
                     continue;
                 }
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
             };
             reports.extend(self.report(key, step));
@@ -223,7 +239,7 @@ impl Wire {
                 continue;
             };
             let step = match &mut transaction.machine {
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
                 _ => continue,
             };
@@ -300,6 +316,15 @@ fn name_transport(bytes: &mut [u8], transport: Transport) {
     {
         place.copy_from_slice(name);
     }
+}
+
+/// The CSeq number of a request of ours.
+fn cseq_of(request: &[u8]) -> u32 {
+    const NAME: &[u8] = b"\r\nCSeq: ";
+    let begin = memchr::memmem::find(request, NAME).map_or(0, |at| at + NAME.len());
+    let value = request.get(begin..).unwrap_or_default();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    decimal(&value[..digits]).unwrap_or(0)
 }
 
 fn via_value(path: Path, index: u32, nonce: u64) -> String {
