@@ -305,5 +305,6 @@ pub fn header<'a>(message: &'a str, name: &str) -> &'a str {
     let line = message
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    line.unwrap_or_else(|| panic!("no {name} in {message}"))
+    assert!(line.is_some(), "no {name} in {message}");
+    line.unwrap_or_default()
 }
