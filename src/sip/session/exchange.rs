@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::refresh::Refresh;
 use super::{ALLOW, SUPPORTED, Session, State, refresh, sdp_hash};
 use crate::event::Event;
 use crate::message::{Message, Method};
@@ -33,6 +34,9 @@ struct Offered {
     /// The peer asked for our offer.
     late: bool,
     remote_sdp: Option<u64>,
+    /// The session timer and, by dialog, the remote target as they were: a refused offer changes neither
+    /// (RFC 4028 §10, RFC 6141 §4).
+    before: (Refresh, usize, Box<[u8]>),
 }
 
 #[derive(Debug, Default)]
@@ -385,6 +389,8 @@ impl Session {
             let lines = format!("Retry-After: {}\r\n", wire.config.retry_after);
             return self.answer_request(wire, now, request, path, 503, lines.as_bytes());
         };
+        let index = self.dialog_of(request).unwrap_or(self.current);
+        let before = (self.refresh, index, self.dialogs[index].target.clone());
         self.take_target(request);
         self.note_refresh_of_request(wire, now, request);
         let remote_sdp = sdp.map(sdp_hash);
@@ -399,6 +405,7 @@ impl Session {
             is_invite,
             late: sdp.is_none(),
             remote_sdp,
+            before,
         });
         if unchanged {
             let sdp = self.local_sdp.clone();
@@ -436,6 +443,11 @@ impl Session {
         let Some(offered) = self.exchange.offered.take() else {
             return;
         };
+        let (refresh, index, target) = offered.before;
+        self.refresh = refresh;
+        if let Some(dialog) = self.dialogs.get_mut(index) {
+            dialog.target = target;
+        }
         self.respond(wire, now, offered.transaction, status.clamp(400, 699), &[], b"");
         self.next_wish(wire, now);
     }

@@ -15,7 +15,7 @@ const MAX_EXPIRES: u32 = 86_400;
 /// Shortest wait before a refused refresh is tried again.
 const SOONEST: Duration = Duration::from_secs(4);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Refresh {
     /// The agreed interval in seconds; 0 for none.
     seconds: u32,

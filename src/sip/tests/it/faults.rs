@@ -234,3 +234,43 @@ fn an_answer_that_two_targets_give_with_one_tag_keeps_the_call() {
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.assert_clean();
 }
+
+#[test]
+fn however_many_branches_answer_each_is_acknowledged_and_all_but_one_ended() {
+    let mut net = Net::scripted();
+    let session = net.call(0);
+    net.run(TICK);
+    let invite = net.got("INVITE");
+    for branch in 0..40 {
+        net.reply(&invite, "180 Ringing", &format!("r{branch}"), CONTACT, "");
+    }
+    for branch in 0..40 {
+        net.reply(&invite, "200 OK", &format!("r{branch}"), CONTACT, OFFER);
+    }
+    net.run(TICK);
+    assert_eq!((net.distinct("ACK"), net.distinct("BYE")), (40, 39));
+    net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+    net.run(TICK);
+    assert!(header(&net.got("BYE"), "To").ends_with(";tag=r0"));
+    net.assert_clean();
+}
+
+#[test]
+fn a_refused_offer_moves_neither_the_remote_target_nor_the_session_timer() {
+    let timer = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n";
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", timer, OFFER));
+    let session = net.incoming(0);
+    net.act(0, |endpoint, now| endpoint.answer(now, session, SDP_B.to_vec()));
+    net.run(TICK);
+    let ok = net.got("200 INVITE");
+    net.script(&in_dialog(&ok, "ACK", 1, "ack", "", ""));
+    net.seconds(50);
+    let moved = in_dialog(&ok, "INVITE", 2, "r", timer, "v=0\r\no=other\r\n");
+    net.script(&moved.replace("bob@127.0.1.2:5060>\r\n", "bob@127.0.1.8:5090>\r\n"));
+    net.act(0, |endpoint, now| endpoint.refuse_offer(now, session, 488));
+    net.seconds(11);
+    assert_eq!(net.names(0).last().unwrap(), "Ended(Expired)");
+    assert!(net.last("BYE").starts_with("BYE sip:bob@127.0.1.2:5060 SIP/2.0"));
+    net.assert_clean();
+}
