@@ -110,7 +110,7 @@ impl Session {
         if !self.is_stable() || self.exchange.retry_at.is_some() {
             return false;
         }
-        if !self.refresh.by_update {
+        if !self.refresh.by_update() {
             self.send_offer(wire, now, None);
             return true;
         }
@@ -148,7 +148,7 @@ impl Session {
             // Some peers take UPDATE by their word only: the dialog counts as lost when re-INVITE fails too.
             (Tell::Timeout, _) if purpose == Purpose::Update && self.is_offering(key) => {
                 self.exchange.offering = None;
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 if self.state == State::Confirmed {
                     self.send_offer(wire, now, None);
                 }
@@ -259,7 +259,7 @@ impl Session {
         match (status, offering.sdp) {
             (408 | 481, _) => return self.lose_dialog(wire, now),
             (405 | 501, None) if purpose == Purpose::Update => {
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 return self.send_offer(wire, now, None);
             }
             (491 | 500, sdp) if self.exchange.retries < MAX_RETRIES => {
@@ -280,7 +280,7 @@ impl Session {
             // A refused refresh leaves the session as it was (RFC 4028 §10): another way, then again later.
             (_, None) if purpose == Purpose::Update => {
                 self.exchange.retries = 0;
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 return self.send_offer(wire, now, None);
             }
             (_, None) => {
@@ -317,7 +317,13 @@ impl Session {
     }
 
     pub(super) fn on_update(&mut self, wire: &mut Wire, now: Instant, request: &Message<'_>, path: Path) {
-        let has_offer = !request.body.is_empty();
+        let has_offer = match crate::body::sdp(request) {
+            Ok(offer) => offer.is_some(),
+            Err(_) => {
+                let lines = b"Accept: application/sdp\r\n";
+                return self.answer_request(wire, now, request, path, 415, lines);
+            }
+        };
         if has_offer && self.may_update_early() {
             return self.on_offer(wire, now, request, path);
         }
