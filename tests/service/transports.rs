@@ -396,3 +396,44 @@ fn a_trunk_that_never_reads_loses_its_connection_and_nobody_else_notices() {
     assert!(buffer[..length].starts_with(b"SIP/2.0 200"));
     drop(service);
 }
+
+#[test]
+fn a_large_request_to_a_trunk_on_udp_goes_by_tcp_and_by_udp_when_there_is_none() {
+    let long = ["a", "b", "c"].map(|letter| letter.repeat(60)).join(".");
+    let tables = format!(
+        "[[number]]\npattern = \"+12025550101\"\nflow = \"route\"\n\
+         [[trunk]]\nname = \"carrier\"\nhost = \"{long}.test\"\nproxy = \"127.93.10.2:5060\"\n\
+         large_requests = \"tcp\"\n"
+    );
+    let listen_at = "\"tcp:127.93.10.1:5060\", \"udp:127.93.10.1:5060\"";
+    let service = serve(listen_at, "127.93.10.3", "", &tables);
+    let (listener, socket) = (
+        listen("127.93.10.2:5060"),
+        UdpSocket::bind("127.93.10.2:5060").unwrap(),
+    );
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut caller = FarEnd::tcp("127.93.10.3", "127.93.10.1:5060");
+    let dial = |caller: &mut FarEnd, call: &str| {
+        let text = invite(caller, call, "sip:caller@127.93.10.3");
+        caller.send(text.replacen("sip:+12025550100@", "sip:+12025550101@", 1));
+    };
+    dial(&mut caller, "large");
+    let mut carrier = FarEnd::over(accept(&listener));
+    let request = carrier.await_message("INVITE sip:+12025550101@aaa");
+    assert!(
+        request.len() > 1300 && header(&request, "Via").starts_with("SIP/2.0/TCP "),
+        "{request}"
+    );
+    carrier.send(ok(&request, "").replace("200 OK", "486 Busy Here"));
+    carrier.await_message("ACK");
+    drop((carrier, listener));
+    // Until the server has seen that the connection is gone, it may yet use it.
+    await_log(&service, "connection ended");
+    dial(&mut caller, "larger");
+    let mut buffer = vec![0; 65_535];
+    let length = socket.recv(&mut buffer).unwrap();
+    let request = String::from_utf8(buffer[..length].to_vec()).unwrap();
+    assert!(header(&request, "Via").starts_with("SIP/2.0/UDP "), "{request}");
+    await_log(&service, "a request of more than 1300 bytes went by UDP");
+    drop(service);
+}
