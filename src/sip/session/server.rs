@@ -196,6 +196,7 @@ impl Session {
         if let Some(key) = self.invite {
             self.respond(wire, now, key, status, lines, b"");
         }
+        self.drop_offer(wire, now);
         self.reliable.stop();
         self.state = State::Over;
     }
