@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
+use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
@@ -51,6 +52,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     #[serde(default)]
     pub privacy: PrivacyConfig,
+    #[serde(default)]
+    pub trace: TraceConfig,
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -436,6 +439,7 @@ impl Config {
             ("[prompts]", self.prompts != other.prompts),
             ("[limits] calls", limits(self) != limits(other)),
             ("[privacy]", self.privacy != other.privacy),
+            ("[trace]", self.trace != other.trace),
             ("[log]", self.log != other.log),
         ];
         tables

@@ -251,6 +251,8 @@ impl Session {
                 .into();
         }
         if self.dialogs.len() < MAX_DIALOGS {
+            // Most calls have one.
+            self.dialogs.reserve_exact(1);
             self.dialogs.push(dialog);
             return Some(self.dialogs.len() - 1);
         }
@@ -340,8 +342,13 @@ impl Session {
         let Ok(bytes) = writer.finish(Some("application/sdp"), sdp) else {
             return;
         };
-        wire.send(path, bytes.clone());
-        self.dialogs[index].keep_ack(Ack { cseq, bytes, path });
+        let kept = bytes.clone();
+        self.dialogs[index].keep_ack(Ack {
+            cseq,
+            bytes: kept,
+            path,
+        });
+        wire.send(path, bytes);
     }
 
     fn on_failure(&mut self, wire: &mut Wire, now: Instant, key: Key, response: &Message<'_>) {

@@ -16,6 +16,7 @@ mod connections;
 mod explorer;
 mod failover;
 mod faults;
+mod late_messages;
 mod misbehaviour;
 mod mutation;
 mod net;
