@@ -62,7 +62,7 @@ impl Session {
                 self.cancel_invite(wire, now, Vec::new());
             }
             State::Incoming => {
-                self.refuse(wire, now, 480, &[]);
+                self.refuse(wire, now, self.gives_up, &[]);
                 self.tell_ended(wire, Ended::Expired, Reason::default());
             }
             _ => {}
