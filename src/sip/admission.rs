@@ -204,7 +204,7 @@ impl Endpoint {
             return self.refuse(request, path, status, lines.as_bytes());
         }
         let Ok(sdp) = crate::body::sdp(request) else {
-            return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
+            return self.refuse(request, path, 415, crate::body::READABLE);
         };
         let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
