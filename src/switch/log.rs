@@ -30,6 +30,9 @@ pub(super) fn trunk(status: &TrunkStatus) {
         } => {
             tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
         }
+        TrunkStatus::LargeByUdp { trunk } => {
+            tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
+        }
         TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
     }
 }

@@ -12,7 +12,7 @@ mod run;
 pub mod service_manager;
 mod setup;
 pub mod simulator;
-mod sip_socket;
+mod sip_transport;
 mod start;
 mod trace_retention;
 mod trunk_address;
@@ -21,3 +21,4 @@ pub use run::{Order, Status, Switch};
 pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
 };
+pub use sip_transport::Tls;

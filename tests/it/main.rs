@@ -10,6 +10,7 @@ mod hotline;
 mod office_hours;
 mod reload;
 mod routes;
+mod sim;
 mod strangers;
 mod support;
 mod trace;

@@ -19,7 +19,7 @@ mod via;
 mod write;
 
 pub use address::Address;
-pub use frame::frame_length;
+pub use frame::{frame_extent, frame_length};
 pub use name::{Method, Name};
 pub use parse::{Header, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, ParseError, Start};
 pub use peek::peek_call_id;

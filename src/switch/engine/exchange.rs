@@ -210,6 +210,8 @@ impl Exchange {
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
             public: trunk.public,
+            transport: trunk.transport,
+            large_by_tcp: trunk.large_by_tcp,
             credentials: trunk.credentials.clone(),
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });
@@ -277,6 +279,9 @@ impl Exchange {
                     line.leaving = false;
                 });
                 self.name_of(peer).map(|trunk| TrunkStatus::Left { trunk })
+            }
+            sip::Event::LargeByUdp { peer } => {
+                self.name_of(peer).map(|trunk| TrunkStatus::LargeByUdp { trunk })
             }
             _ => None,
         };
