@@ -72,6 +72,15 @@ pub(super) struct Passing<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Whether a message may prove to be a peer's that has no address of its own.
+fn has_credentials(message: &[u8]) -> bool {
+    let mut lines = message.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        line.get(..13)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"authorization"))
+    })
+}
+
 /// An INVITE that is not a call yet, with what was answered: direction, addresses, transport, bytes.
 #[derive(Debug, Default)]
 struct Knocking {
@@ -149,7 +158,7 @@ impl Tracer {
             if same && self.knocking.messages.len() <= MOST_ANSWERS {
                 self.knock(passing);
             }
-        } else if is_peer && passing.bytes.starts_with(b"INVITE ") {
+        } else if passing.bytes.starts_with(b"INVITE ") && (is_peer || has_credentials(passing.bytes)) {
             self.knocking.messages.clear();
             self.knock(passing);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use trunkline::call::record::{LegNumber, RecordChange};
+use trunkline::call::trace::{self, Trace};
 use trunkline::units::CallId;
 
 use super::message::Message;
@@ -187,6 +188,12 @@ impl Audit {
     pub fn record(&mut self, _now: Instant, change: &RecordChange) {
         let id = change.call();
         let call = self.calls.entry(id).or_default();
+        if let RecordChange::Traced(kept) = change {
+            let fits = call.closed == 1 && Trace::decode(&kept.trace).is_ok_and(|trace| fits(&trace));
+            return self.require(fits, || {
+                format!("{id:?}: a trace before the end, or not of a call")
+            });
+        }
         let in_order =
             call.closed == 0 && (call.opened == 1 || matches!(change, RecordChange::CallOpened(_)));
         match change {
@@ -206,7 +213,7 @@ impl Audit {
             }
             RecordChange::CallClosed(_) => call.closed += 1,
             RecordChange::Events { .. } => {}
-            RecordChange::CallDetails { .. } => {}
+            RecordChange::CallDetails { .. } | RecordChange::Traced(_) => {}
         }
         self.require(in_order, || {
             format!("{id:?}: a change before the call opened or after it closed: {change:?}")
@@ -529,4 +536,13 @@ impl Thread {
     fn is_lost(&self) -> bool {
         self.lost || !self.open.is_empty()
     }
+}
+
+/// Whether a trace begins as a call does and keeps within its bounds.
+fn fits(kept: &Trace) -> bool {
+    let first = kept.messages.first();
+    let bytes: usize = kept.messages.iter().map(|message| message.text.len()).sum();
+    first.is_some_and(|first| !first.sent && first.text.starts_with(b"INVITE "))
+        && kept.messages.len() <= trace::MOST_MESSAGES
+        && bytes <= 2 * trace::MOST_BYTES
 }
