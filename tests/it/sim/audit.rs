@@ -187,13 +187,15 @@ impl Audit {
 
     pub fn record(&mut self, _now: Instant, change: &RecordChange) {
         let id = change.call();
-        let call = self.calls.entry(id).or_default();
         if let RecordChange::Traced(kept) = change {
-            let fits = call.closed == 1 && Trace::decode(&kept.trace).is_ok_and(|trace| fits(&trace));
+            // The messages follow the end of the call that they are of.
+            let closed = self.calls.get(&id).is_some_and(|call| call.closed == 1);
+            let fits = closed && Trace::decode(&kept.trace).is_ok_and(|trace| fits(&trace));
             return self.require(fits, || {
                 format!("{id:?}: a trace before the end, or not of a call")
             });
         }
+        let call = self.calls.entry(id).or_default();
         let in_order =
             call.closed == 0 && (call.opened == 1 || matches!(change, RecordChange::CallOpened(_)));
         match change {
@@ -212,8 +214,7 @@ impl Audit {
                 self.opening.retain(|opening| *opening != (id, leg.leg));
             }
             RecordChange::CallClosed(_) => call.closed += 1,
-            RecordChange::Events { .. } => {}
-            RecordChange::CallDetails { .. } | RecordChange::Traced(_) => {}
+            RecordChange::Events { .. } | RecordChange::CallDetails { .. } | RecordChange::Traced(_) => {}
         }
         self.require(in_order, || {
             format!("{id:?}: a change before the call opened or after it closed: {change:?}")
