@@ -42,6 +42,9 @@ pub struct TraceCounters {
     /// Too many calls ended in the same second.
     #[serde(rename = "traces_left_out")]
     pub left_out: u64,
+    /// Memory of all messages that are held now, in bytes.
+    #[serde(rename = "traces_memory_bytes")]
+    pub memory: usize,
 }
 
 /// Where a message goes.
@@ -130,7 +133,10 @@ impl Tracer {
     }
 
     pub fn counters(&self) -> TraceCounters {
-        self.counters
+        TraceCounters {
+            memory: self.memory,
+            ..self.counters
+        }
     }
 
     /// When something is to be written: at once where a call ended, later for the late messages of others.
@@ -448,6 +454,7 @@ mod tests {
         let counters = TraceCounters {
             kept: 10,
             left_out: 1090,
+            memory: 0,
         };
         assert_eq!(kept(rules, &ends), (10, counters));
         let rules = TraceRules {
