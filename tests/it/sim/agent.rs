@@ -49,6 +49,13 @@ pub enum Deed {
     Speak,
     Reinvite,
     Hold,
+    /// A hold on which nothing is sent either way.
+    Mute,
+    /// Sound comes from another port from now on.
+    Move,
+    /// Offers of what we cannot do, alone and beside sound.
+    Fax,
+    Film,
     LateReinvite,
     SpoiltReinvite,
     Update,
@@ -111,6 +118,8 @@ pub struct Habits {
     pub others: Reply,
     pub after_cancel: AfterCancel,
     pub sdp: Sdp,
+    /// The answer in the ACK of a 2xx that has the offer, if not the usual one.
+    pub acks_with: Option<Sdp>,
     /// INVITEs that are challenged before one is taken.
     pub challenges: u8,
     /// The first INVITE is refused with 422.
@@ -137,6 +146,7 @@ impl Default for Habits {
             others: Reply::Status(200),
             after_cancel: AfterCancel::Terminated,
             sdp: Sdp::Usual,
+            acks_with: None,
             challenges: 0,
             too_brief: false,
             lines: "",
@@ -169,6 +179,8 @@ pub struct Agent {
     pub confirmed: bool,
     pub over: bool,
     pub vanished: bool,
+    /// It sends no sound of itself.
+    pub is_mute: bool,
     switch: SocketAddr,
     local: String,
     remote: String,
@@ -252,6 +264,7 @@ impl Agent {
             confirmed: false,
             over: false,
             vanished: false,
+            is_mute: false,
             switch,
             local: String::new(),
             remote: String::new(),
@@ -394,6 +407,13 @@ impl Agent {
             }
             Deed::Reinvite => self.offer(stage, "INVITE", Sdp::Usual),
             Deed::Hold => self.offer(stage, "INVITE", Sdp::Hold),
+            Deed::Mute => self.offer(stage, "INVITE", Sdp::Inactive),
+            Deed::Move => {
+                self.media.set_port(self.media.port() + 1);
+                self.offer(stage, "INVITE", Sdp::Usual);
+            }
+            Deed::Fax => self.offer(stage, "INVITE", Sdp::Fax),
+            Deed::Film => self.offer(stage, "INVITE", Sdp::Video),
             Deed::LateReinvite => self.offer(stage, "INVITE", Sdp::Nothing),
             Deed::SpoiltReinvite => self.offer(stage, "INVITE", Sdp::Garbage),
             Deed::Update => self.offer(stage, "UPDATE", Sdp::Usual),
@@ -539,7 +559,9 @@ impl Agent {
     }
 
     fn speak(&mut self, stage: &mut Stage) {
-        let Some(to) = self.remote_media else { return };
+        let Some(to) = self.remote_media.filter(|_| !self.is_mute) else {
+            return;
+        };
         self.timestamp = self.timestamp.wrapping_add(160);
         let payload = if self.habits.sdp == Sdp::NoEvents { 8 } else { 0 };
         let mut packet = self.packet(payload, false);
@@ -735,7 +757,7 @@ impl Agent {
         let head = self.head("ACK", &branch, cseq, &self.target);
         // The offer was the switch's when ours had none; its answer goes in the ACK.
         let body = if invite.body().is_empty() {
-            self.sdp(Sdp::Usual)
+            self.sdp(self.habits.acks_with.unwrap_or(Sdp::Usual))
         } else {
             String::new()
         };

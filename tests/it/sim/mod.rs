@@ -10,4 +10,6 @@ mod chance;
 mod explorer;
 mod message;
 mod plans;
+mod races;
+mod races_sound;
 mod world;

@@ -1,7 +1,7 @@
 //! The whole switch in a simulated world: one engine and one media plane, peers that are no better than real ones, a
 //! network that loses, doubles, reorders and delays, and an operator who changes things meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ enum Happening {
     Datagram(SocketAddr, SocketAddr, Vec<u8>),
     Alarm(usize, Alarm),
     Operation(Operation),
+    StreamsFailed,
 }
 
 /// Chooses how the office behaves that an INVITE reaches.
@@ -77,6 +78,10 @@ pub struct World {
     pub audit: Audit,
     pub offices: OfficePlan,
     pub wires: Wires,
+    /// How SIP travels.
+    pub transport: sip::Transport,
+    /// Addresses that nothing can be sent to.
+    pub dead: BTreeSet<SocketAddr>,
     /// Of everything that went over the wires and into records, when wanted.
     pub log: Option<DefaultHasher>,
     /// RTP that reached peers, when wanted: when, to whom, what.
@@ -92,6 +97,7 @@ pub struct World {
     streams: HashMap<SocketAddr, StreamId>,
     made: u32,
     ports_left: bool,
+    failed: usize,
     totals_told: bool,
     tick_at: Option<Instant>,
     deadline: Option<Instant>,
@@ -120,6 +126,9 @@ campaign = \"congress\"
 [[number]]
 pattern = \"XXXXXXX\"
 flow = \"route\"
+[[number]]
+pattern = \"6XXXXXXX\"
+flow = \"collect\"
 [[number]]
 pattern = \"7XXXXXXX\"
 flow = \"echo\"
@@ -172,6 +181,8 @@ impl World {
             audit: Audit::new(begun),
             offices: Box::new(|_, _| Habits::default()),
             wires,
+            transport: sip::Transport::Udp,
+            dead: BTreeSet::new(),
             log: None,
             sound: None,
             changes: Vec::new(),
@@ -190,6 +201,7 @@ impl World {
             streams: HashMap::new(),
             made: 0,
             ports_left: true,
+            failed: 0,
             totals_told: true,
             tick_at: None,
             deadline: None,
@@ -230,10 +242,10 @@ impl World {
         self.enqueue(at, Happening::Operation(operation));
     }
 
-    /// Bytes from anywhere to anywhere, without the network's faults.
-    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let now = self.stage.now;
-        self.enqueue(now, Happening::Datagram(from, to, bytes.to_vec()));
+    /// Bytes from anywhere to anywhere, that arrive after so long.
+    pub fn inject(&mut self, after: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let at = self.stage.now + after;
+        self.enqueue(at, Happening::Datagram(from, to, bytes.to_vec()));
     }
 
     pub fn input(&mut self, input: Input<'_>) {
@@ -331,6 +343,11 @@ impl World {
             Happening::Datagram(from, to, bytes) => self.arrive(from, to, bytes),
             Happening::Alarm(agent, alarm) => self.agents[agent].on_alarm(&mut self.stage, alarm),
             Happening::Operation(operation) => self.carry_out(operation),
+            Happening::StreamsFailed => {
+                let failed = std::mem::take(&mut self.failed);
+                self.engine
+                    .handle_input(self.moment(), Input::StreamsFailed(failed));
+            }
         }
     }
 
@@ -350,7 +367,7 @@ impl World {
             let received = sip::Input::Received {
                 local: to,
                 source: from,
-                transport: sip::Transport::Udp,
+                transport: self.transport,
                 bytes: &bytes,
             };
             self.audit.delivered(now, message);
@@ -531,7 +548,7 @@ impl World {
         for peer in std::mem::take(&mut self.stage.unreachable) {
             let unreachable = sip::Input::Unreachable {
                 remote: peer,
-                transport: sip::Transport::Udp,
+                transport: self.transport,
             };
             self.engine.handle_input(self.moment(), Input::Sip(unreachable));
             self.pump();
@@ -549,15 +566,20 @@ impl World {
                 self.remember(&bytes);
                 let now = self.stage.now;
                 self.audit.sent(now, Message::new(&bytes));
+                if self.dead.contains(&destination) {
+                    return self.stage.unreachable.push(destination);
+                }
                 self.fly(local, destination, bytes);
             }
             Output::Media { command, .. } => self.plane.command(self.stage.now, command),
             Output::Discard(stream) => self.free(stream),
             Output::NeedStreams(count) if !self.ports_left => {
-                self.engine
-                    .handle_input(self.moment(), Input::StreamsFailed(count));
-                // The driver asks again after a while; here the engine must not be asked for ever.
-                self.ports_left = self.stage.chance.hits(300);
+                // The driver tells it with its next heartbeat.
+                self.failed += count;
+                if self.failed == count {
+                    let at = self.stage.now + Duration::from_secs(1);
+                    self.enqueue(at, Happening::StreamsFailed);
+                }
             }
             Output::NeedStreams(count) => (0..count).for_each(|_| self.make_stream()),
             Output::Records(changes) => {
