@@ -16,6 +16,7 @@ use crate::reply::Response;
 use crate::session::{ALLOW, Session};
 use crate::slab::{Key, Slab};
 use crate::transaction::Tell;
+use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
@@ -43,6 +44,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
     pub retry_after: u32,
+    /// The realm in which peers that are known by credentials prove themselves.
+    pub realm: String,
 }
 
 impl Default for EndpointConfig {
@@ -59,6 +62,7 @@ impl Default for EndpointConfig {
             max_sessions: 100_000,
             max_transactions: 500_000,
             retry_after: 30,
+            realm: "trunkline".to_owned(),
         }
     }
 }
@@ -80,6 +84,8 @@ pub struct Counters {
     /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
+    /// Deadlines queued now: at most one for each of these, and for each registration.
+    pub deadlines: usize,
 }
 
 /// The SIP core. No sockets, no clock: see [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] and
@@ -87,6 +93,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) wire: Wire,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Slab<Session>,
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
@@ -97,8 +104,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut wire = Wire::new(config, seed);
         Self {
-            wire: Wire::new(config, seed),
+            verifier: Verifier::new(wire.secret(), &wire.config.realm),
+            wire,
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
@@ -230,6 +239,11 @@ impl Endpoint {
     /// Whether requests from this address would be a peer's.
     pub fn is_peer(&self, source: IpAddr) -> bool {
         self.wire.peers.owns(source)
+    }
+
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
     }
 
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
@@ -472,6 +486,9 @@ impl Endpoint {
         match self.session_of(request) {
             None if self.is_ahead(request) => {}
             Some(id) => {
+                if !self.is_genuine(now, id, request, path) {
+                    return;
+                }
                 let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
@@ -551,6 +568,7 @@ impl Endpoint {
             self.active -= 1;
         }
         if session.is_done() {
+            session.disarm(&mut self.wire);
             self.sessions.remove(key);
         } else {
             session.arm(&mut self.wire);

@@ -13,5 +13,6 @@ mod routes;
 mod sim;
 mod strangers;
 mod support;
+mod trace;
 mod unkind_networks;
 mod zip_cases;

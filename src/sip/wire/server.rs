@@ -102,6 +102,7 @@ impl Wire {
             merge,
             queued: None,
             sent_again: false,
+            is_large: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {
@@ -143,8 +144,9 @@ impl Wire {
             bytes.clone()
         };
         self.arm(key);
-        self.send(path, bytes.clone());
-        is_invite_success.then_some(bytes)
+        let repeated = is_invite_success.then(|| bytes.clone());
+        self.send(path, bytes);
+        repeated
     }
 
     /// Answers a request and keeps nothing (RFC 3261 §8.2.7).
