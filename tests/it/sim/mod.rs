@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod chance;
 mod explorer;
+mod fifty;
 mod message;
 mod plans;
 mod races;

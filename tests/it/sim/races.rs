@@ -469,3 +469,59 @@ fn race_41_fax_is_refused_and_video_left_out_while_the_talk_goes_on() {
     end(&mut world);
     assert_eq!(legs(&world)[0].disposition, LegDisposition::AnsweredConversation);
 }
+
+#[test]
+fn a_directory_that_is_swapped_in_changes_calls_that_begin_later_and_no_other() {
+    let mut world = world();
+    world.offices = Box::new(|_, _| office());
+    let caller = world.hotline(Duration::ZERO, keying("94110"));
+    let wait = |world: &mut World, caller: usize, count: usize, keys: &str| {
+        let limit = world.elapsed() + seconds(200);
+        while world.audit.dialled().len() < count && world.elapsed() < limit {
+            for key in keys.chars() {
+                world.arrange(Duration::ZERO, caller, Deed::Key(key));
+                world.run(milliseconds(300));
+            }
+            world.run(seconds(2));
+        }
+        let call_id = world.audit.dialled()[count - 1].clone();
+        let invite = of_kind(world, &call_id, false, "INVITE").remove(0).1;
+        invite.text.split(['@', ' ']).nth(1).unwrap().to_owned()
+    };
+    let first = wait(&mut world, caller, 1, "1");
+    world.operate(Duration::ZERO, Operation::Directory);
+    world.run(seconds(30));
+    // Two stars end the talk; the next office follows.
+    let second = wait(&mut world, caller, 2, "**1");
+    world.arrange(Duration::ZERO, caller, Deed::HangUp);
+    world.run(seconds(5));
+    let other = world.hotline(Duration::ZERO, keying("94110"));
+    let third = wait(&mut world, other, 3, "1");
+    world.arrange(Duration::ZERO, other, Deed::HangUp);
+    end(&mut world);
+    let renumbered = format!("sip:{}", super::world::RENUMBERED);
+    assert!(first != renumbered && second != renumbered, "{first} {second}");
+    assert_ne!(first, second);
+    assert_eq!(third, renumbered);
+}
+
+#[test]
+fn race_50_ten_thousand_half_open_calls_are_bounded_and_gone_after_64_t1() {
+    let mut world = world();
+    let half_open = || Habits {
+        acks: Acks::Never,
+        // Nothing to be sent to them, which would only take time here.
+        sdp: Sdp::Inactive,
+        ..doing(&[(0, Deed::Vanish)])
+    };
+    for number in 0..10_200u64 {
+        world.call(milliseconds(number / 4), ECHO, half_open());
+    }
+    world.run(seconds(4));
+    // As many as the configuration allows; the rest is turned away.
+    assert_eq!(world.engine.calls(), 10_000);
+    world.run(seconds(34));
+    assert_eq!(world.engine.calls(), 0);
+    end(&mut world);
+    assert_eq!(ends(&world).len(), 10_200);
+}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use media::{Plane, PlaneConfig, StreamId};
 use trunkline::call::leg::Seat;
 use trunkline::call::record::RecordChange;
 use trunkline::config::Config;
-use trunkline::directory::Directory;
+use trunkline::directory::{Dataset, Directory};
 use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Trunk};
 use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::TrunkName;
@@ -207,7 +207,7 @@ impl World {
             deadline: None,
             trunks,
             routes,
-            directories: [Arc::clone(&directory), directory],
+            directories: [directory, renumbered()],
         };
         world.resolve(false);
         world.pump();
@@ -651,6 +651,22 @@ impl World {
             (at, bytes).hash(log);
         }
     }
+}
+
+/// The number of every office in the other directory.
+pub const RENUMBERED: &str = "+12025550177";
+
+/// The directory with another number for every office.
+fn renumbered() -> Arc<Directory> {
+    static OTHER: OnceLock<Arc<Directory>> = OnceLock::new();
+    let make = || {
+        let mut dataset = Dataset::bundled().unwrap();
+        for office in &mut dataset.offices {
+            office.phone = Some(RENUMBERED.parse().unwrap());
+        }
+        Arc::new(Directory::from_dataset(dataset))
+    };
+    Arc::clone(OTHER.get_or_init(make))
 }
 
 fn credentials(name: &str) -> sip::Credentials {
