@@ -7,7 +7,7 @@ use trunkline::call::disposition::{LegDisposition, SessionDisposition};
 use trunkline::call::record::{CallClosed, LegClosed, RecordChange};
 use trunkline::switch::engine::Input;
 
-use super::agent::{Acks, Deed, Habits};
+use super::habits::{Acks, Deed, Habits};
 use super::message::{Message, Sdp};
 use super::world::{Operation, Wires, World, address, trunk};
 use crate::support::seconds;

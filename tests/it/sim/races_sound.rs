@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trunkline::call::record::{EventKind, RecordChange};
 
-use super::agent::{Acks, Deed, Habits};
+use super::habits::{Acks, Deed, Habits};
 use super::races::{ANSWERS, doing, end, ends, keying, milliseconds, office, world};
 use super::world::{World, address};
 use crate::support::seconds;

@@ -13,13 +13,14 @@ use trunkline::call::leg::Seat;
 use trunkline::call::record::RecordChange;
 use trunkline::config::Config;
 use trunkline::directory::{Dataset, Directory};
-use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Trunk};
+use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Settings, Trunk};
 use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::TrunkName;
 
-use super::agent::{Agent, Alarm, Deed, Habits, Stage};
+use super::agent::{Agent, Alarm, Stage};
 use super::audit::Audit;
 use super::chance::Chance;
+use super::habits::{Deed, Habits};
 use super::message::{Message, response};
 use crate::support::{HOTLINE, WEDNESDAY, library};
 
@@ -146,24 +147,8 @@ impl World {
 
     /// `change` may change the trunks before the engine begins.
     pub fn with(seed: u64, wires: Wires, change: impl FnOnce(&mut Vec<Trunk>)) -> Self {
-        let config = Config::parse(CONFIG, "sim.toml".as_ref()).unwrap();
-        let routes = plan_of(&config, &campaigns_of(&config, None).unwrap()).unwrap();
-        let directory = Directory::bundled().unwrap();
-        let mut settings = simulation_settings(
-            &config,
-            routes.clone(),
-            Arc::clone(&directory),
-            library(),
-            &TrunkName::new("one"),
-        );
-        let mut second = settings.trunks[0].clone();
-        settings.trunks[0].options_every = Some(Duration::from_secs(60));
-        settings.trunks[0].credentials = Some(credentials("one"));
-        second.name = TrunkName::new("two");
-        second.host = "two.invalid".to_owned();
-        second.register = Some(Duration::from_secs(300));
-        second.credentials = Some(credentials("two"));
-        settings.trunks.push(second);
+        let (mut settings, routes) = configured();
+        let directory = Arc::clone(&settings.directory);
         change(&mut settings.trunks);
         let trunks = settings.trunks.clone();
         let mut chance = Chance::new(seed);
@@ -651,6 +636,29 @@ impl World {
             (at, bytes).hash(log);
         }
     }
+}
+
+/// What the engine begins with.
+fn configured() -> (Settings, Routes) {
+    let config = Config::parse(CONFIG, "sim.toml".as_ref()).unwrap();
+    let routes = plan_of(&config, &campaigns_of(&config, None).unwrap()).unwrap();
+    let directory = Directory::bundled().unwrap();
+    let mut settings = simulation_settings(
+        &config,
+        routes.clone(),
+        directory,
+        library(),
+        &TrunkName::new("one"),
+    );
+    let mut second = settings.trunks[0].clone();
+    settings.trunks[0].options_every = Some(Duration::from_secs(60));
+    settings.trunks[0].credentials = Some(credentials("one"));
+    second.name = TrunkName::new("two");
+    second.host = "two.invalid".to_owned();
+    second.register = Some(Duration::from_secs(300));
+    second.credentials = Some(credentials("two"));
+    settings.trunks.push(second);
+    (settings, routes)
 }
 
 /// The number of every office in the other directory.
