@@ -5,10 +5,11 @@
 
 use std::time::Instant;
 
-use crate::endpoint::{Endpoint, allow_line};
+use crate::endpoint::Endpoint;
 use crate::event::{Event, SessionId, Sighting};
 use crate::message::{Message, Method, Name, Start, Uri};
-use crate::session::{SUPPORTED, Session, is_too_brief, peer_values, unsupported};
+use crate::reply::Lines;
+use crate::session::{ALLOW, SUPPORTED, Session, is_too_brief, peer_values, unsupported};
 use crate::wire::{Owner, Path, Purpose};
 
 /// What tools that look for switches call themselves, in small letters.
@@ -65,9 +66,13 @@ impl Endpoint {
             Method::Invite => self.admit_invite(now, request, path, uri),
             Method::Options => self.answer_options(request, path),
             Method::Register | Method::Message | Method::Subscribe | Method::Publish | Method::Refer => {
-                self.refuse(request, path, 405, allow_line().as_bytes());
+                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                self.refuse(request, path, 405, lines.as_bytes());
             }
-            Method::Other => self.refuse(request, path, 501, allow_line().as_bytes()),
+            Method::Other => {
+                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                self.refuse(request, path, 501, lines.as_bytes());
+            }
             _ => self.refuse(request, path, 481, b""),
         }
     }
@@ -76,15 +81,14 @@ impl Endpoint {
         if self.wire.draining {
             return self.refuse_for_now(request, path);
         }
-        let lines = format!(
-            "{}Supported: {SUPPORTED}\r\nAccept: application/sdp\r\n",
-            allow_line()
-        );
+        let lines = Lines::new(format_args!(
+            "Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\nAccept: application/sdp\r\n"
+        ));
         self.refuse(request, path, 200, lines.as_bytes());
     }
 
     fn refuse_for_now(&mut self, request: &Message<'_>, path: Path) {
-        let lines = format!("Retry-After: {}\r\n", self.wire.config.retry_after);
+        let lines = Lines::new(format_args!("Retry-After: {}\r\n", self.wire.config.retry_after));
         self.refuse(request, path, 503, lines.as_bytes());
     }
 

@@ -29,7 +29,10 @@ pub(crate) fn sdp<'a>(message: &Message<'a>) -> Result<Option<&'a [u8]>, Unsuppo
     if kind.eq_ignore_ascii_case(b"application/sdp") {
         return Ok(Some(message.body));
     }
-    if !kind.to_ascii_lowercase().starts_with(b"multipart/") {
+    if !kind
+        .get(..10)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+    {
         return Err(UnsupportedBody);
     }
     let boundary = params

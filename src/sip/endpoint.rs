@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Message, Method, ParseError, Writer, refusal};
+use crate::message::{Buffers, Message, Method, ParseError, Writer, refusal};
 use crate::peer::{Peer, PeerId, Transport};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
-use crate::session::{ALLOW, Session};
+use crate::session::Session;
 use crate::slab::{Key, Slab};
 use crate::transaction::Tell;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
@@ -92,6 +92,7 @@ pub struct Endpoint {
     pub(crate) active: usize,
     /// OPTIONS pings on their way.
     probes: Vec<(Key, Instant)>,
+    buffers: Buffers,
 }
 
 impl Endpoint {
@@ -102,6 +103,7 @@ impl Endpoint {
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -332,12 +334,14 @@ impl Endpoint {
         transport: Transport,
         bytes: &[u8],
     ) {
-        let mut scratch = Vec::new();
-        match Message::parse(bytes, &mut scratch) {
+        let mut text = std::mem::take(&mut self.buffers.text);
+        let mut headers = self.buffers.headers();
+        match Message::parse_into(bytes, &mut text, &mut headers) {
             Ok(message) if message.status().is_some() => {
                 if let Some(report) = self.wire.on_response(now, &message) {
                     self.on_report(now, report, Some((&message, source)));
                 }
+                headers = message.into_headers();
             }
             Ok(message) => {
                 let path = Path {
@@ -347,6 +351,7 @@ impl Endpoint {
                     advertised: local,
                 };
                 self.on_request(now, &message, path);
+                headers = message.into_headers();
             }
             Err(ParseError::Empty) => {
                 // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
@@ -364,7 +369,7 @@ impl Endpoint {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
                 let is_peer = self.wire.peers.find(source, b"").is_some();
-                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                if let Some(bytes) = is_peer.then(|| refusal(bytes, error, source)).flatten() {
                     self.wire.send(
                         Path {
                             local,
@@ -377,6 +382,8 @@ impl Endpoint {
                 }
             }
         }
+        self.buffers.keep(headers);
+        self.buffers.text = text;
     }
 
     fn on_report(&mut self, now: Instant, report: Report, response: Option<(&Message<'_>, SocketAddr)>) {
@@ -457,7 +464,7 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((_, owner)) = self.wire.cancelled(request) else {
+        let Some((_, owner)) = self.wire.cancelled(request, path) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
@@ -543,15 +550,10 @@ impl Endpoint {
         let tag = self.wire.stateless_tag(request);
         let response = Response {
             status,
-            tag: &tag,
+            tag: std::str::from_utf8(&tag).unwrap_or_default(),
             lines,
             ..Response::default()
         };
         self.wire.respond_stateless(request, path, &response);
     }
-}
-
-/// The Allow line.
-pub(crate) fn allow_line() -> String {
-    format!("Allow: {ALLOW}\r\n")
 }

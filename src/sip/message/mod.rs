@@ -20,6 +20,7 @@ mod write;
 pub use address::Address;
 pub use frame::frame_length;
 pub use name::{Method, Name};
+pub(crate) use parse::Buffers;
 pub use parse::{Header, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, ParseError, Start};
 pub use revise::{Revision, ack_for_failure, cancel_for, revise};
 pub use salvage::refusal;

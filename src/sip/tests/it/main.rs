@@ -7,6 +7,7 @@
     clippy::too_many_lines
 )]
 
+mod allocation;
 mod callee_races;
 mod caller_races;
 mod calls;
