@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
 use crate::message::{Buffers, Message, Method, ParseError, Writer, refusal};
-use crate::peer::{Peer, PeerId, Transport};
+use crate::peer::{Peer, PeerId};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
 use crate::session::Session;
@@ -117,7 +117,26 @@ impl Endpoint {
                 bytes,
             } => {
                 self.wire.counters.received += 1;
-                self.on_bytes(now, local, source, transport, bytes);
+                self.on_bytes(now, Path::back(local, source, transport), bytes);
+            }
+            Input::ReceivedFrom {
+                peer,
+                local,
+                source,
+                transport,
+                bytes,
+            } => {
+                self.wire.counters.received += 1;
+                let path = Path {
+                    peer: Some(peer),
+                    ..Path::back(local, source, transport)
+                };
+                self.on_bytes(now, path, bytes);
+            }
+            Input::ConnectionLost { remote, transport } => {
+                for report in self.wire.on_connection_lost(remote, transport) {
+                    self.on_report(now, report, None);
+                }
             }
             Input::Unreachable { remote, transport } => {
                 for report in self.wire.on_unreachable(remote, transport) {
@@ -220,13 +239,26 @@ impl Endpoint {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
     }
 
-    /// Sends OPTIONS to the peer's first target; `Probed` follows.
+    /// Whether a request to the peer would go to a target that did not fail within the last half minute.
+    pub fn is_awake(&self, now: Instant, peer: PeerId) -> bool {
+        let entry = self.wire.peers.get(peer);
+        entry.is_some_and(|entry| entry.is_awake(now))
+    }
+
+    /// Sends two line ends to the peer's best target, so that a NAT on the way keeps its door open (RFC 5626 §3.5.1).
+    pub fn keep_alive(&mut self, now: Instant, peer: PeerId) {
+        if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
+            self.wire.send(path, b"\r\n\r\n".to_vec());
+        }
+    }
+
+    /// Sends OPTIONS to the peer's best target; `Probed` follows.
     pub fn probe(&mut self, now: Instant, peer: PeerId) {
         let Some((path, contact)) = self
             .wire
             .peers
             .get(peer)
-            .and_then(|entry| Some((entry.path(0)?, entry.contact())))
+            .and_then(|entry| Some((entry.best_path(now)?, entry.contact())))
         else {
             return;
         };
@@ -260,6 +292,12 @@ impl Endpoint {
         self.sessions.insert(session);
         self.active += 1;
         Ok(id)
+    }
+
+    /// Says that another peer could carry an outgoing call: a last target that stays silent is given up as soon as one
+    /// of several would be, and one that failed a moment ago is not tried.
+    pub fn hurry(&mut self, now: Instant, session: SessionId) {
+        self.with_session(session, |session, wire| session.hurry(wire, now));
     }
 
     /// Sends 180 for an incoming call.
@@ -326,14 +364,8 @@ impl Endpoint {
 
     // Inside.
 
-    fn on_bytes(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        source: SocketAddr,
-        transport: Transport,
-        bytes: &[u8],
-    ) {
+    fn on_bytes(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        let source = path.remote;
         let mut text = std::mem::take(&mut self.buffers.text);
         let mut headers = self.buffers.headers();
         match Message::parse_into(bytes, &mut text, &mut headers) {
@@ -344,41 +376,21 @@ impl Endpoint {
                 headers = message.into_headers();
             }
             Ok(message) => {
-                let path = Path {
-                    local,
-                    remote: source,
-                    transport,
-                    advertised: local,
-                };
                 self.on_request(now, &message, path);
                 headers = message.into_headers();
             }
             Err(ParseError::Empty) => {
                 // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
-                if transport.is_reliable() && bytes == b"\r\n\r\n" {
-                    let path = Path {
-                        local,
-                        remote: source,
-                        transport,
-                        advertised: local,
-                    };
+                if path.transport.is_reliable() && bytes == b"\r\n\r\n" {
                     self.wire.send(path, b"\r\n".to_vec());
                 }
             }
             Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
-                let is_peer = self.wire.peers.find(source, b"").is_some();
+                let is_peer = self.wire.peers.sender(path, b"").is_some();
                 if let Some(bytes) = is_peer.then(|| refusal(bytes, error, source)).flatten() {
-                    self.wire.send(
-                        Path {
-                            local,
-                            remote: source,
-                            transport,
-                            advertised: local,
-                        },
-                        bytes,
-                    );
+                    self.wire.send(path, bytes);
                 }
             }
         }
@@ -427,6 +439,22 @@ impl Endpoint {
                 .and_then(|(response, _)| response.status())
                 .unwrap_or(408),
         };
+        let asked = self
+            .wire
+            .request_of(report.transaction)
+            .map(|(_, path)| path.remote);
+        match asked {
+            Some(target) if matches!(status, 408 | 503) => self.wire.peers.rest(now, peer, target, None),
+            Some(target) => self.wire.peers.wake(peer, target),
+            None => {}
+        }
+        let entry = self.wire.peers.get(peer);
+        let seen = entry
+            .zip(response)
+            .and_then(|(entry, (response, _))| entry.seen_elsewhere(response));
+        if let Some(address) = seen {
+            self.wire.tell(Event::PublicAddress { peer, address });
+        }
         self.wire.tell(Event::Probed {
             peer,
             status,
@@ -452,10 +480,7 @@ impl Endpoint {
         }
         match self.session_of(request) {
             Some(id) => {
-                let path = Path {
-                    advertised: self.advertised(id, path),
-                    ..path
-                };
+                let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
             None => self.admit(now, request, path),
@@ -495,10 +520,18 @@ impl Endpoint {
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
     }
 
-    fn advertised(&self, id: SessionId, path: Path) -> SocketAddr {
+    /// The way back to a session's peer.
+    fn path_of(&self, id: SessionId, path: Path) -> Path {
         let session = self.sessions.get(Key(id.0));
         let entry = session.and_then(|session| self.wire.peers.get(session.peer));
-        entry.map_or(path.local, |entry| entry.peer.advertised())
+        match entry {
+            Some(entry) => Path {
+                advertised: entry.peer.advertised(),
+                peer: Some(entry.peer.id),
+                ..path
+            },
+            None => Path { peer: None, ..path },
+        }
     }
 
     /// Lets a session act, then arms its timers or removes it when it is over.
@@ -537,7 +570,7 @@ impl Endpoint {
 
     /// Answers a request that belongs to nothing, when it is a peer's.
     pub(crate) fn refuse_unknown(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        if self.wire.peers.find(path.remote, b"").is_none() {
+        if self.wire.peers.sender(path, b"").is_none() {
             self.wire.counters.strangers += 1;
             return self.wire.sighted(now, path.remote, Sighting::Stranger);
         }

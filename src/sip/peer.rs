@@ -21,6 +21,14 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// The port of a URI or Via that names none (RFC 3261 §18.2.2).
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+
     pub(crate) fn via_name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -93,6 +101,10 @@ pub struct Peer {
     pub id: PeerId,
     /// Where requests go, best first; already resolved. May be empty for a peer that only calls us.
     pub targets: Vec<SocketAddr>,
+    /// Where REGISTER goes, best first; empty for `targets`.
+    pub registrars: Vec<SocketAddr>,
+    /// Addresses that were among these until not long ago: calls that began there go on.
+    pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
     pub transport: Transport,
@@ -111,6 +123,8 @@ impl Peer {
         Self {
             id,
             targets,
+            registrars: Vec::new(),
+            former: Vec::new(),
             networks: Vec::new(),
             transport: Transport::Udp,
             local,
@@ -123,8 +137,17 @@ impl Peer {
     /// Whether requests from `source` are this peer's.
     pub fn owns(&self, source: IpAddr) -> bool {
         let source = canonical(source);
-        self.targets.iter().any(|target| target.ip() == source)
+        self.targets
+            .iter()
+            .chain(&self.registrars)
+            .any(|target| target.ip() == source)
             || self.networks.iter().any(|network| network.contains(source))
+            || self.former.contains(&source)
+    }
+
+    /// Whether a request could go there: one of the targets, or what was one.
+    pub(crate) fn is_target(&self, remote: SocketAddr) -> bool {
+        self.targets.contains(&remote) || self.former.contains(&canonical(remote.ip()))
     }
 
     pub(crate) fn advertised(&self) -> SocketAddr {

@@ -1,10 +1,19 @@
-//! The peers an endpoint knows, and which of them a request is from.
+//! The peers an endpoint knows: which of them a request is from, and which of a peer's targets a request goes to.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
+use crate::message::{Address, Message};
 use crate::peer::{Peer, PeerId};
 use crate::registration::Binding;
 use crate::wire::Path;
+
+/// A target that failed is passed over for so long, while there is another.
+const REST: Duration = Duration::from_secs(30);
+/// The most that a Retry-After makes of it.
+const LONGEST_REST: Duration = Duration::from_secs(300);
+/// Most targets that rest; the one that is up first makes room.
+const MOST_RESTING: usize = 32;
 
 /// A peer with what the endpoint keeps for it.
 #[derive(Debug)]
@@ -17,6 +26,8 @@ pub(crate) struct PeerEntry {
     pub retired: bool,
     /// Route values that the registrar wants on our requests (RFC 3608).
     pub service_route: Vec<String>,
+    /// Targets that failed, and until when they are passed over.
+    resting: Vec<(SocketAddr, Instant)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +53,7 @@ impl Peers {
                 binding: None,
                 retired: false,
                 service_route: Vec::new(),
+                resting: Vec::new(),
             }),
         }
     }
@@ -50,13 +62,35 @@ impl Peers {
         self.entries.retain(|entry| entry.peer.id != id);
     }
 
+    /// Passes a peer's target over for a while: it was silent, could not be reached, or asked for it.
+    pub fn rest(&mut self, now: Instant, peer: PeerId, target: SocketAddr, asked: Option<Duration>) {
+        if let Some(entry) = self.get_mut(peer) {
+            entry.rest(now, target, asked);
+        }
+    }
+
+    /// A target was heard: it is used again.
+    pub fn wake(&mut self, peer: PeerId, target: SocketAddr) {
+        if let Some(entry) = self.get_mut(peer) {
+            entry.resting.retain(|(resting, _)| *resting != target);
+        }
+    }
+
     pub fn owns(&self, source: IpAddr) -> bool {
         self.entries.iter().any(|entry| entry.peer.owns(source))
     }
 
+    /// Whose request this is: whom its connection proved to be, else whose its source address is.
+    pub fn sender(&self, path: Path, request_user: &[u8]) -> Option<&PeerEntry> {
+        match path.peer {
+            Some(id) => self.get(id),
+            None => self.find(path.remote, request_user),
+        }
+    }
+
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
     /// then the one with that very port, then the first; one that is retired comes last unless it is named.
-    pub fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
+    fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
         for entry in self.entries.iter().filter(|entry| entry.peer.owns(source.ip())) {
             let rank = match () {
@@ -74,16 +108,103 @@ impl Peers {
 }
 
 impl PeerEntry {
-    /// The way to the peer's target number `index`.
-    pub fn path(&self, index: usize) -> Option<Path> {
-        let remote = *self.peer.targets.get(index)?;
+    fn rest(&mut self, now: Instant, target: SocketAddr, asked: Option<Duration>) {
+        let until = now + asked.unwrap_or(REST).clamp(REST, LONGEST_REST);
+        self.resting
+            .retain(|(resting, until)| *until > now && *resting != target);
+        if self.resting.len() >= MOST_RESTING {
+            self.resting.remove(0);
+        }
+        self.resting.push((target, until));
+    }
+
+    pub fn is_resting(&self, now: Instant, target: SocketAddr) -> bool {
+        self.resting
+            .iter()
+            .any(|(resting, until)| *resting == target && *until > now)
+    }
+
+    /// Whether some target is not passed over.
+    pub fn is_awake(&self, now: Instant) -> bool {
+        self.peer
+            .targets
+            .iter()
+            .any(|target| !self.is_resting(now, *target))
+    }
+
+    /// The best target that was not tried yet. One that rests is taken only where `at_last` and nothing else is left.
+    pub fn next_target(&self, now: Instant, tried: &[SocketAddr], at_last: bool) -> Option<SocketAddr> {
+        pick(
+            &self.peer.targets,
+            |target| self.is_resting(now, target),
+            tried,
+            at_last,
+        )
+    }
+
+    /// The same of the registrar's targets.
+    pub fn next_registrar(&self, now: Instant, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        pick(
+            self.registrars(),
+            |target| self.is_resting(now, target),
+            tried,
+            true,
+        )
+    }
+
+    pub fn registrars(&self) -> &[SocketAddr] {
+        match self.peer.registrars.is_empty() {
+            true => &self.peer.targets,
+            false => &self.peer.registrars,
+        }
+    }
+
+    /// The way to the best target; `None` where there is none at all.
+    pub fn best_path(&self, now: Instant) -> Option<Path> {
+        self.next_target(now, &[], true)
+            .map(|remote| self.path_to(remote))
+    }
+
+    /// The way to one of the peer's targets.
+    pub fn path_to(&self, remote: SocketAddr) -> Path {
         let (local, transport, advertised) = (self.peer.local, self.peer.transport, self.peer.advertised());
-        Some(Path {
+        Path {
             local,
             remote,
             transport,
             advertised,
-        })
+            peer: Some(self.peer.id),
+            connection: None,
+        }
+    }
+
+    /// The Request-URI and the Route values of a request outside dialogs. A proxy that is a strict router takes the
+    /// place of the Request-URI, which becomes the last route (RFC 3261 §12.2.1.1).
+    pub fn addressing(&self, uri: &str) -> (String, Vec<String>) {
+        let mut routes = self.routes();
+        let first = routes.first().and_then(|route| Address::parse(route.as_bytes()));
+        let strict = first
+            .as_ref()
+            .and_then(Address::parsed_uri)
+            .filter(|first| !first.is_loose())
+            .map(|first| String::from_utf8_lossy(first.text).into_owned());
+        match strict {
+            None => (uri.to_owned(), routes),
+            Some(strict) => {
+                routes.remove(0);
+                routes.push(format!("<{uri}>"));
+                (strict, routes)
+            }
+        }
+    }
+
+    /// Where the peer says that it sees us, when that is not where it is told that we are (RFC 3581 §4).
+    pub fn seen_elsewhere(&self, response: &Message<'_>) -> Option<SocketAddr> {
+        let advertised = self.peer.advertised();
+        let ip = response.via.received().unwrap_or(advertised.ip());
+        let port = response.via.rport().unwrap_or(advertised.port());
+        let seen = SocketAddr::new(ip, port);
+        (seen != advertised).then_some(seen)
     }
 
     /// Route values of a request outside dialogs: the registrar's, else the configured proxy.
@@ -102,5 +223,82 @@ impl PeerEntry {
             crate::peer::Transport::Tcp => format!("sip:{}@{advertised};transport=tcp", self.contact_user),
             crate::peer::Transport::Tls => format!("sip:{}@{advertised};transport=tls", self.contact_user),
         }
+    }
+}
+
+fn pick(
+    targets: &[SocketAddr],
+    rests: impl Fn(SocketAddr) -> bool,
+    tried: &[SocketAddr],
+    at_last: bool,
+) -> Option<SocketAddr> {
+    let mut untried = targets.iter().copied().filter(|target| !tried.contains(target));
+    let first = untried.clone().next();
+    untried
+        .find(|target| !rests(*target))
+        .or(first.filter(|_| at_last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(targets: &[&str]) -> PeerEntry {
+        let targets = targets.iter().map(|text| text.parse().unwrap()).collect();
+        let mut peers = Peers::default();
+        peers.set(
+            Peer::new(PeerId(1), "192.0.2.1:5060".parse().unwrap(), targets),
+            "k9".to_owned(),
+        );
+        peers.entries.remove(0)
+    }
+
+    fn target(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_failed_target_is_passed_over_for_thirty_seconds_while_there_is_another() {
+        let (one, two) = (target("198.51.100.1:5060"), target("198.51.100.2:5060"));
+        let mut entry = entry(&["198.51.100.1:5060", "198.51.100.2:5060"]);
+        let now = Instant::now();
+        assert_eq!(entry.next_target(now, &[], true), Some(one));
+        entry.rest(now, one, None);
+        assert_eq!(entry.next_target(now, &[], true), Some(two));
+        assert_eq!(
+            entry.next_target(now, &[two], true),
+            Some(one),
+            "better than nothing"
+        );
+        assert_eq!(entry.next_target(now, &[two], false), None);
+        entry.rest(now, two, Some(Duration::from_secs(3600)));
+        assert!(!entry.is_awake(now));
+        assert_eq!(entry.next_target(now, &[], true), Some(one));
+        assert_eq!(entry.next_target(now + REST, &[], true), Some(one));
+        assert!(entry.is_resting(now + REST, two), "it asked for longer");
+        assert!(!entry.is_resting(now + LONGEST_REST, two), "but not for ever");
+    }
+
+    #[test]
+    fn a_strict_proxy_becomes_the_request_uri() {
+        let mut entry = entry(&["198.51.100.1:5060"]);
+        entry.peer.route = Some("<sip:proxy.example.com;lr>".to_owned());
+        let loose = entry.addressing("sip:1@t.example");
+        assert_eq!(
+            loose,
+            (
+                "sip:1@t.example".to_owned(),
+                vec!["<sip:proxy.example.com;lr>".to_owned()]
+            )
+        );
+        entry.peer.route = Some("<sip:proxy.example.com>".to_owned());
+        let strict = entry.addressing("sip:1@t.example");
+        assert_eq!(
+            strict,
+            (
+                "sip:proxy.example.com".to_owned(),
+                vec!["<sip:1@t.example>".to_owned()]
+            )
+        );
     }
 }

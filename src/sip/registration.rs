@@ -3,6 +3,7 @@
 //! In: the wish to be registered, responses, time. Out: REGISTER requests and events. The registrar's granted expiry
 //! counts, not the one asked for. It must never remove bindings of others (`Contact: *`) nor hammer a registrar.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
@@ -54,7 +55,10 @@ pub(crate) struct Binding {
     cseq: u32,
     auth: Authenticator,
     transaction: Option<Key>,
-    target: usize,
+    /// Where the last REGISTER went; the next goes there too while that target is one and does not rest.
+    target: Option<SocketAddr>,
+    /// Targets that failed since the last success.
+    tried: Vec<SocketAddr>,
     failures: u32,
     raised: bool,
     due_at: Option<Instant>,
@@ -71,7 +75,8 @@ impl Binding {
             cseq: 0,
             auth: Authenticator::default(),
             transaction: None,
-            target: 0,
+            target: None,
+            tried: Vec::new(),
             failures: 0,
             raised: false,
             due_at: None,
@@ -119,6 +124,9 @@ impl Binding {
         }
         self.queued = None;
         if self.due_at.is_some_and(|at| at <= now) {
+            if self.transaction.is_some() {
+                return self.on_silence(wire, now, 408);
+            }
             if self.state == State::Failed {
                 self.state = State::Registering;
             }
@@ -138,11 +146,21 @@ impl Binding {
         let Some(entry) = wire.peers.get(self.registration.peer) else {
             return;
         };
-        let count = entry.peer.targets.len().max(1);
-        let Some(path) = entry.path(self.target % count) else {
+        let kept = self
+            .target
+            .filter(|target| entry.registrars().contains(target) && !self.tried.contains(target))
+            .filter(|target| !entry.is_resting(now, *target));
+        let Some(remote) = kept.or_else(|| entry.next_registrar(now, &self.tried)) else {
             return self.fail(wire, now, 503, None);
         };
-        let (contact, route) = (entry.contact(), entry.peer.route.clone());
+        let path = entry.path_to(remote);
+        let mut others = self.tried.clone();
+        others.push(remote);
+        let has_more = entry.next_registrar(now, &others).is_some();
+        self.target = Some(remote);
+        let contact = entry.contact();
+        // The registrar's own Service-Route is not for REGISTER (RFC 3608 §5).
+        let route = entry.peer.route.clone();
         let credentials = entry.peer.credentials.clone().filter(|_| self.auth.is_ready());
         let cnonce = wire.random();
         let registrar = self.registration.registrar.as_bytes();
@@ -173,7 +191,10 @@ impl Binding {
             writer.finish(None, b"")
         });
         match sent {
-            Ok(key) => self.transaction = Some(key),
+            Ok(key) => {
+                self.transaction = Some(key);
+                self.due_at = has_more.then_some(now + wire.config.target_timeout);
+            }
             Err(_) => self.fail(wire, now, 400, None),
         }
     }
@@ -192,7 +213,7 @@ impl Binding {
             return;
         };
         match (tell, response) {
-            (Tell::Provisional, _) => {}
+            (Tell::Provisional, _) => self.due_at = None,
             (Tell::Success, Some(response)) => self.on_success(wire, now, response),
             (Tell::Failure, Some(response)) => self.on_failure(wire, now, response),
             (Tell::Unreachable, _) => self.on_silence(wire, now, 503),
@@ -211,12 +232,12 @@ impl Binding {
         if granted == 0 {
             return self.fail(wire, now, 500, None);
         }
-        let advertised = entry.peer.advertised();
-        if let (Some(ip), port) = (response.via.received(), response.via.rport())
-            && (ip != advertised.ip() || port.is_some_and(|port| port != advertised.port()))
-        {
-            let address = (ip, port.unwrap_or(advertised.port())).into();
+        if let Some(address) = entry.seen_elsewhere(response) {
             wire.tell(Event::PublicAddress { peer, address });
+        }
+        self.tried.clear();
+        if let Some(target) = self.target {
+            wire.peers.wake(peer, target);
         }
         let service_route = response
             .values(Name::ServiceRoute)
@@ -277,19 +298,31 @@ impl Binding {
 
     /// Tries the peer's next target at once, and backs off when all were tried.
     fn on_silence_with(&mut self, wire: &mut Wire, now: Instant, status: u16, asked: Option<Duration>) {
-        let count = wire
+        let peer = self.registration.peer;
+        if let Some(target) = self.target {
+            wire.peers.rest(now, peer, target, asked);
+            self.tried.push(target);
+        }
+        let next = wire
             .peers
-            .get(self.registration.peer)
-            .map_or(1, |entry| entry.peer.targets.len().max(1));
-        self.target = (self.target + 1) % count;
-        if self.target != 0 && self.state != State::Deregistering {
+            .get(peer)
+            .and_then(|entry| entry.next_registrar(now, &self.tried));
+        if next.is_some() && self.state != State::Deregistering {
+            if let Some(key) = self.transaction.take() {
+                wire.abandon(key);
+            }
+            self.due_at = None;
+            self.auth.restart();
             return self.send(wire, now);
         }
+        self.tried.clear();
         self.fail(wire, now, status, asked);
     }
 
     fn fail(&mut self, wire: &mut Wire, now: Instant, status: u16, asked: Option<Duration>) {
-        self.transaction = None;
+        if let Some(key) = self.transaction.take() {
+            wire.abandon(key);
+        }
         if self.state == State::Deregistering {
             return self.finish(wire);
         }

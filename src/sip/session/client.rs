@@ -7,7 +7,6 @@ use super::{ALLOW, Change, MAX_DIALOGS, SUPPORTED, Session, State, sdp_hash};
 use crate::dialog::{Ack, Dialog};
 use crate::event::{Event, Invite, InviteError, SessionId};
 use crate::message::{Message, Method, Name, SessionExpires, Uri, Writer, is_clean};
-use crate::peers::PeerEntry;
 use crate::reason::{failure, local_failure};
 use crate::slab::Key;
 use crate::transaction::Tell;
@@ -75,12 +74,13 @@ fn name_addr(display: Option<&str>, uri: &str) -> String {
 }
 
 impl Session {
-    /// Starts an outgoing call to the peer's first target. `key` is the slot the session will take.
+    /// Starts an outgoing call to the peer's best target. `key` is the slot the session will take.
     pub fn call(wire: &mut Wire, now: Instant, key: Key, invite: Invite) -> Result<Self, InviteError> {
         check(&invite)?;
         let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
-        let path = entry.path(0).ok_or(InviteError::NoTarget)?;
-        let (contact, routes, has_more) = (entry.contact(), entry.routes(), entry.peer.targets.len() > 1);
+        let path = entry.best_path(now).ok_or(InviteError::NoTarget)?;
+        let contact = entry.contact();
+        let (uri, routes) = entry.addressing(&invite.uri);
         let nonce = wire.random();
         let mut session = Self::new(
             SessionId(key.0),
@@ -98,10 +98,10 @@ impl Session {
         session.remote = name_addr(None, &invite.to).into_bytes().into();
         session.contact = contact;
         session.cseq = 1;
-        session.send_invite(wire, now, path, &invite, &routes)?;
+        session.tried.push(path.remote);
+        session.send_invite(wire, now, path, &uri, &invite, &routes)?;
         session.local_sdp = invite.sdp;
-        session.give_up_at = Some(now + wire.config.ring_limit);
-        session.target_at = has_more.then_some(now + wire.config.target_timeout);
+        session.keep_trying(wire, now);
         Ok(session)
     }
 
@@ -110,6 +110,7 @@ impl Session {
         wire: &mut Wire,
         now: Instant,
         path: Path,
+        uri: &str,
         invite: &Invite,
         routes: &[String],
     ) -> Result<(), InviteError> {
@@ -120,7 +121,7 @@ impl Session {
         );
         let owner = Owner::Session(self.id, Purpose::Invite);
         let sent = wire.request(now, path, owner, Method::Invite, |via| {
-            let mut writer = Writer::request("INVITE", invite.uri.as_bytes());
+            let mut writer = Writer::request("INVITE", uri.as_bytes());
             writer.header("Via", via);
             for route in routes {
                 writer.header("Route", route.as_bytes());
@@ -193,6 +194,7 @@ impl Session {
             return self.send_cancel(wire, now, key, &[]);
         }
         self.give_up_at = Some(now + wire.config.ring_limit);
+        self.wake_target(wire);
         let status = response.status().unwrap_or(100);
         if status == 100 {
             return;
@@ -280,6 +282,10 @@ impl Session {
             if self.state == State::Cancelling && self.invite == Some(key) {
                 self.finish_invite();
             }
+            // A copy that another INVITE of this call brought must not end the dialog that is kept.
+            if self.state == State::Confirmed && index == self.current {
+                return;
+            }
             return self.release_dialog(wire, now, index, &[]);
         }
         (self.target_at, self.give_up_at) = (None, None);
@@ -342,10 +348,15 @@ impl Session {
                 self.invite = retried;
                 return self.keep_trying(wire, now);
             }
-            if matches!(status, 408 | 503) && self.try_next_target(wire, now) {
-                return;
+            let failure = failure(response);
+            // After ringing, 408 is the callee's.
+            if status == 503 || (status == 408 && !self.rang) {
+                self.rest_target(wire, now, failure.retry_after);
+                if self.try_next_target(wire, now) {
+                    return;
+                }
             }
-            self.tell_failed(wire, failure(response));
+            self.tell_failed(wire, failure);
         }
         self.finish_invite();
     }
@@ -353,6 +364,7 @@ impl Session {
     /// No response, or nothing could be sent.
     fn on_silence(&mut self, wire: &mut Wire, now: Instant, status: u16) {
         if self.state == State::Calling {
+            self.rest_target(wire, now, None);
             if self.try_next_target(wire, now) {
                 return;
             }
@@ -364,49 +376,6 @@ impl Session {
     fn finish_invite(&mut self) {
         self.state = State::Over;
         (self.target_at, self.give_up_at) = (None, None);
-    }
-
-    /// A new INVITE of the same call is on its way: the clocks start again.
-    fn keep_trying(&mut self, wire: &Wire, now: Instant) {
-        let targets = wire
-            .peers
-            .get(self.peer)
-            .map_or(0, |entry| entry.peer.targets.len());
-        self.target_at = (self.target + 1 < targets).then_some(now + wire.config.target_timeout);
-        self.give_up_at = Some(now + wire.config.ring_limit);
-    }
-
-    /// Sends the INVITE to the peer's next target, unless early media was already heard.
-    fn try_next_target(&mut self, wire: &mut Wire, now: Instant) -> bool {
-        let has_media = self.dialogs.iter().any(|dialog| dialog.early_sdp.is_some());
-        let next = wire
-            .peers
-            .get(self.peer)
-            .and_then(|entry: &PeerEntry| entry.path(self.target + 1));
-        let (Some(path), Some(key), false) = (next, self.invite, has_media) else {
-            return false;
-        };
-        let change = Change {
-            path: Some(path),
-            ..Change::default()
-        };
-        let Some(sent) = self.resubmit(wire, now, key, Purpose::Invite, change) else {
-            return false;
-        };
-        self.target += 1;
-        self.invite = Some(sent);
-        self.dialogs.clear();
-        self.keep_trying(wire, now);
-        true
-    }
-
-    pub(super) fn give_up_target(&mut self, wire: &mut Wire, now: Instant) {
-        if self.target_at.is_some_and(|at| at <= now) {
-            self.target_at = None;
-            if self.state == State::Calling && self.invite.is_some_and(|key| wire.is_calling(key)) {
-                self.try_next_target(wire, now);
-            }
-        }
     }
 
     /// Raises Session-Expires to the Min-SE of a 422 and tries once more (RFC 4028 §7.4).

@@ -63,6 +63,14 @@ impl ClientInvite {
                 (State::Accepted, Step::told(Tell::Success))
             }
             (State::Accepted, Tell::Success) => (State::Accepted, Step::told(Tell::Success)),
+            (State::GivenUp, Tell::Failure) => {
+                self.clocks.only_expire(now + TIMER_D);
+                let ack = Step {
+                    ack: true,
+                    ..Step::NOTHING
+                };
+                (State::Completed, ack)
+            }
             (State::Calling | State::Proceeding, Tell::Failure) => {
                 let linger = if times.reliable { Duration::ZERO } else { TIMER_D };
                 self.clocks.only_expire(now + linger);
@@ -117,6 +125,14 @@ impl ClientInvite {
             self.clocks.only_expire(now + self.patience);
         }
         self.hurried = true;
+    }
+
+    /// The owner turned to another target before any response came.
+    pub fn give_up(&mut self, now: Instant) {
+        if self.state == State::Calling {
+            self.state = State::GivenUp;
+            self.clocks.only_expire(now + self.patience);
+        }
     }
 
     pub fn on_unreachable(&mut self) -> Step {
@@ -184,6 +200,16 @@ mod tests {
         invite.on_timeout(end);
         invite.on_timeout(end + TIMES.patience());
         assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn an_invite_given_up_early_is_not_sent_again_and_a_late_failure_is_acknowledged_only() {
+        let now = Instant::now();
+        let mut invite = ClientInvite::new(now, &TIMES);
+        invite.give_up(now + TIMES.t2);
+        assert_eq!(invite.next_timeout(), Some(now + TIMES.t2 + TIMES.patience()));
+        let late = invite.on_response(now + TIMES.t2 * 2, Tell::Failure, &TIMES);
+        assert!(late.ack && late.tell.is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Server transactions: absorbing repeated requests, answering, and the keys that find them (RFC 3261 §17.2.3).
 
 use std::hash::Hasher;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use siphasher::sip128::Hasher128;
@@ -60,7 +61,7 @@ impl Wire {
         let key = *self.servers.get(&self.server_key(cancel, Method::Invite))?;
         let transaction = self.transactions.get(key)?;
         let is_same = transaction.path.remote.ip() == path.remote.ip();
-        let is_allowed = is_same || self.peers.find(path.remote, b"").is_some();
+        let is_allowed = is_same || self.peers.sender(path, b"").is_some();
         is_allowed.then_some((key, transaction.owner))
     }
 
@@ -83,16 +84,18 @@ impl Wire {
         let merge = (method == Method::Invite && request.to.tag().is_none()).then(|| self.merge_key(request));
         let slot = self.transactions.insert(Transaction {
             machine,
-            path,
+            path: answered_by(path, request),
             owner,
             method,
             nonce: 0,
+            cseq: 0,
             bytes: Vec::new(),
             cancel: None,
             reply: Some(Box::new(Reply::new(request, path.remote))),
             key,
             merge,
             queued: None,
+            sent_again: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {
@@ -142,7 +145,7 @@ impl Wire {
     pub fn respond_stateless(&mut self, request: &Message<'_>, path: Path, response: &Response<'_>) {
         let agent = self.config.agent.as_deref();
         if let Ok(bytes) = write_once(request, path.remote, response, agent) {
-            self.send(path, bytes);
+            self.send(answered_by(path, request), bytes);
         }
     }
 
@@ -198,5 +201,18 @@ impl Wire {
             hasher.write_u8(0);
         }
         hasher.finish()
+    }
+}
+
+/// The way of responses: over TCP and TLS the connection that the request came by, and once that is gone a new one to
+/// the address it came from, at the port of its Via (RFC 3261 §18.2.2).
+fn answered_by(path: Path, request: &Message<'_>) -> Path {
+    if !path.transport.is_reliable() {
+        return path;
+    }
+    let port = request.via.port.unwrap_or(path.transport.default_port());
+    Path {
+        remote: SocketAddr::new(path.remote.ip(), port),
+        ..path
     }
 }

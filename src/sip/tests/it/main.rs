@@ -12,6 +12,8 @@ mod callee_races;
 mod caller_races;
 mod calls;
 mod explorer;
+mod failover;
+mod faults;
 mod misbehaviour;
 mod mutation;
 mod net;
