@@ -21,3 +21,4 @@ mod offers;
 mod registration;
 mod strangers;
 mod torture;
+mod trunk_oddities;
