@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Buffers, Message, Method, ParseError, Writer, refusal};
+use crate::message::{Buffers, Message, Method, ParseError, refusal};
 use crate::peer::{Peer, PeerId};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
 use crate::session::Session;
 use crate::slab::{Key, Slab};
-use crate::transaction::Tell;
+use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
@@ -43,6 +43,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
     pub retry_after: u32,
+    /// The realm in which peers that are known by credentials prove themselves.
+    pub realm: String,
 }
 
 impl Default for EndpointConfig {
@@ -59,6 +61,7 @@ impl Default for EndpointConfig {
             max_sessions: 100_000,
             max_transactions: 500_000,
             retry_after: 30,
+            realm: "trunkline".to_owned(),
         }
     }
 }
@@ -80,6 +83,8 @@ pub struct Counters {
     /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
+    /// Deadlines queued now: at most one for each of these, and for each registration.
+    pub deadlines: usize,
 }
 
 /// The SIP core. No sockets, no clock: see [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] and
@@ -87,19 +92,22 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) wire: Wire,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Slab<Session>,
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
     /// OPTIONS pings on their way.
-    probes: Vec<(Key, Instant)>,
+    pub(crate) probes: Vec<(Key, Instant)>,
     buffers: Buffers,
 }
 
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut wire = Wire::new(config, seed);
         Self {
-            wire: Wire::new(config, seed),
+            verifier: Verifier::new(wire.secret(), &wire.config.realm),
+            wire,
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
@@ -134,12 +142,12 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
-                for report in self.wire.on_connection_lost(remote, transport) {
+                for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
             Input::Unreachable { remote, transport } => {
-                for report in self.wire.on_unreachable(remote, transport) {
+                for report in self.wire.on_unreachable(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
@@ -234,6 +242,11 @@ impl Endpoint {
         self.wire.peers.owns(source)
     }
 
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
+    }
+
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
     pub fn contact_user(&self, peer: PeerId) -> Option<&str> {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
@@ -250,34 +263,6 @@ impl Endpoint {
         if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
             self.wire.send(path, b"\r\n\r\n".to_vec());
         }
-    }
-
-    /// Sends OPTIONS to the peer's best target; `Probed` follows.
-    pub fn probe(&mut self, now: Instant, peer: PeerId) {
-        let Some((path, contact)) = self
-            .wire
-            .peers
-            .get(peer)
-            .and_then(|entry| Some((entry.best_path(now)?, entry.contact())))
-        else {
-            return;
-        };
-        let (tag, call_id) = (self.wire.random(), self.wire.random());
-        let sent = self
-            .wire
-            .request(now, path, Owner::Probe(peer), Method::Options, |via| {
-                let mut writer = Writer::request("OPTIONS", format!("sip:{}", path.remote).as_bytes());
-                writer.header("Via", via);
-                writer.header("Max-Forwards", b"70");
-                writer.header_fmt("From", format_args!("<{contact}>;tag={tag:016x}"));
-                writer.header_fmt("To", format_args!("<sip:{}>", path.remote));
-                writer.header_fmt("Call-ID", format_args!("{call_id:016x}"));
-                writer.header("CSeq", b"1 OPTIONS");
-                writer.header_fmt("Contact", format_args!("<{contact}>"));
-                writer.header("Accept", b"application/sdp");
-                writer.finish(None, b"")
-            });
-        self.probes.extend(sent.ok().map(|key| (key, now)));
     }
 
     /// Starts an outgoing call.
@@ -419,49 +404,6 @@ impl Endpoint {
         }
     }
 
-    fn on_probe_report(
-        &mut self,
-        now: Instant,
-        report: Report,
-        peer: PeerId,
-        response: Option<(&Message<'_>, SocketAddr)>,
-    ) {
-        if matches!(report.tell, None | Some(Tell::Provisional)) {
-            return;
-        }
-        let Some(at) = self.probes.iter().position(|(key, _)| *key == report.transaction) else {
-            return;
-        };
-        let (_, sent_at) = self.probes.swap_remove(at);
-        let status = match report.tell {
-            Some(Tell::Unreachable) => 503,
-            _ => response
-                .and_then(|(response, _)| response.status())
-                .unwrap_or(408),
-        };
-        let asked = self
-            .wire
-            .request_of(report.transaction)
-            .map(|(_, path)| path.remote);
-        match asked {
-            Some(target) if matches!(status, 408 | 503) => self.wire.peers.rest(now, peer, target, None),
-            Some(target) => self.wire.peers.wake(peer, target),
-            None => {}
-        }
-        let entry = self.wire.peers.get(peer);
-        let seen = entry
-            .zip(response)
-            .and_then(|(entry, (response, _))| entry.seen_elsewhere(response));
-        if let Some(address) = seen {
-            self.wire.tell(Event::PublicAddress { peer, address });
-        }
-        self.wire.tell(Event::Probed {
-            peer,
-            status,
-            after: now.duration_since(sent_at),
-        });
-    }
-
     fn on_request(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         let method = request.cseq.method;
         if method == Method::Ack {
@@ -479,7 +421,11 @@ impl Endpoint {
             return self.on_cancel(now, request, path);
         }
         match self.session_of(request) {
+            None if self.is_ahead(request) => {}
             Some(id) => {
+                if !self.is_genuine(now, id, request, path) {
+                    return;
+                }
                 let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
@@ -489,19 +435,22 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((_, owner)) = self.wire.cancelled(request, path) else {
+        let Some((invite, owner)) = self.wire.cancelled(request, path) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
             Owner::Session(id, _) => Some(id),
             _ => None,
         };
+        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
         let tag = session
             .and_then(|id| self.sessions.get(Key(id.0)))
-            .map_or("", |session| session.tag());
+            .map(|session| session.tag().to_owned())
+            .or_else(|| self.wire.tag_of_response(invite))
+            .unwrap_or_else(|| self.wire.stateless_tag(request).as_str().to_owned());
         let response = Response {
             status: 200,
-            tag,
+            tag: &tag,
             ..Response::default()
         };
         // Before the 487 to the INVITE: some peers end on whichever comes first.
@@ -518,6 +467,16 @@ impl Endpoint {
         let session = self.sessions.get(key)?;
         let fits = session.nonce == nonce && *session.call_id == *request.call_id;
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
+    }
+
+    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
+    fn is_ahead(&self, request: &Message<'_>) -> bool {
+        let slot = request.to.tag().and_then(parse_slot);
+        let found = slot.and_then(|(index, nonce)| {
+            let session = self.sessions.get(self.sessions.key_at(index)?)?;
+            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
+        });
+        found.is_some_and(Session::awaits_answer)
     }
 
     /// The way back to a session's peer.
@@ -546,6 +505,7 @@ impl Endpoint {
             self.active -= 1;
         }
         if session.is_done() {
+            session.disarm(&mut self.wire);
             self.sessions.remove(key);
         } else {
             session.arm(&mut self.wire);
@@ -583,7 +543,7 @@ impl Endpoint {
         let tag = self.wire.stateless_tag(request);
         let response = Response {
             status,
-            tag: std::str::from_utf8(&tag).unwrap_or_default(),
+            tag: tag.as_str(),
             lines,
             ..Response::default()
         };

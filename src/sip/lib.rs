@@ -17,12 +17,14 @@ mod identity;
 pub mod message;
 mod peer;
 mod peers;
+mod probe;
 mod reason;
 mod registration;
 mod reply;
 mod session;
 mod slab;
 mod transaction;
+mod verifier;
 mod wire;
 
 pub use endpoint::{Counters, Endpoint, EndpointConfig};

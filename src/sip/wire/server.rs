@@ -12,6 +12,15 @@ use crate::reply::{Reply, Response, write_once};
 use crate::slab::Key;
 use crate::transaction::{Server, ServerInvite, Tell, response_kind};
 
+/// A To tag made from a request: 32 hexadecimal digits.
+pub(crate) struct StatelessTag([u8; 32]);
+
+impl StatelessTag {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl Wire {
     /// Absorbs a repeated request: sends the last response again. `true` when it was one.
     pub fn absorb(&mut self, request: &Message<'_>) -> bool {
@@ -65,6 +74,14 @@ impl Wire {
         is_allowed.then_some((key, transaction.owner))
     }
 
+    /// The To tag of the last response that a served request got.
+    pub fn tag_of_response(&self, key: Key) -> Option<String> {
+        let mut scratch = Vec::new();
+        let response = Message::parse(&self.transactions.get(key)?.bytes, &mut scratch).ok()?;
+        let tag = response.to.tag()?;
+        Some(String::from_utf8_lossy(tag).into_owned())
+    }
+
     /// Whether this request, with another branch, is being served already (RFC 3261 §8.2.2.2).
     pub fn is_merged(&self, request: &Message<'_>) -> bool {
         request.to.tag().is_none() && self.merged.contains_key(&self.merge_key(request))
@@ -96,6 +113,7 @@ impl Wire {
             merge,
             queued: None,
             sent_again: false,
+            is_large: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {
@@ -137,8 +155,9 @@ impl Wire {
             bytes.clone()
         };
         self.arm(key);
-        self.send(path, bytes.clone());
-        is_invite_success.then_some(bytes)
+        let repeated = is_invite_success.then(|| bytes.clone());
+        self.send(path, bytes);
+        repeated
     }
 
     /// Answers a request and keeps nothing (RFC 3261 §8.2.7).
@@ -150,9 +169,11 @@ impl Wire {
     }
 
     /// A To tag that is the same for every copy of a request.
-    pub fn stateless_tag(&self, request: &Message<'_>) -> [u8; 32] {
+    pub fn stateless_tag(&self, request: &Message<'_>) -> StatelessTag {
         let key = self.server_key(request, request.cseq.method);
-        std::array::from_fn(|at| b"0123456789abcdef"[(key >> (124 - 4 * at) & 15) as usize])
+        StatelessTag(std::array::from_fn(|at| {
+            b"0123456789abcdef"[(key >> (124 - 4 * at) & 15) as usize]
+        }))
     }
 
     /// RFC 3261 §17.2.3: branch, sent-by and method; for peers without the magic cookie the older fields.
