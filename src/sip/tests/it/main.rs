@@ -12,6 +12,7 @@ mod authentication;
 mod callee_races;
 mod caller_races;
 mod calls;
+mod conformance;
 mod connections;
 mod explorer;
 mod failover;
