@@ -230,6 +230,7 @@ fn a_sweep_in_the_trunks_name_never_bans_it() {
 }
 
 /// Requests in which one element is broken in one of many ways.
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 fn broken(source: &str) -> Vec<String> {
     let good = format!(
         "INVITE sip:+12025550100@127.0.10.1;user=phone SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bKp;rport\r\n\
