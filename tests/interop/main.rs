@@ -14,6 +14,7 @@
 
 mod bare;
 mod calls;
+mod certificates;
 mod demo;
 mod kamailio;
 mod keys;

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use trunkline::command::demo::peer::{find, find_rough, melody, write_wav};
 use trunkline::command::demo::{Sighting, Trunk};
 
-use super::kamailio::{Kamailio, behind};
+use super::certificates::Certificates;
+use super::kamailio::{Kamailio, behind, listening_by_tls, tls};
 use super::keys::{office, recording, trunk, tune};
 use super::place::Place;
-use super::server::{ASKING, HOTLINE, Server, end};
+use super::server::{ASKING, HOTLINE, Server, Setup, end};
+use super::sipp::Wire;
 use super::{installed, peer_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -241,8 +243,9 @@ async fn pjsip_talks_to_an_office_with_kamailio_before_and_behind_the_server() {
     let place = Place::new();
     let number = "2025550113";
     let network = trunk(place.offices(), vec![office(&place, number)]).await;
-    let proxy = Kamailio::start(&place, "proxy");
-    let mut server = Server::start_as(&place, &behind(&place, ""));
+    let setup = behind(&place, Wire::Udp, "");
+    let proxy = Kamailio::start(&place, "proxy", Wire::Udp);
+    let mut server = Server::start_as(&place, &setup);
     let outbound = format!("proxy=sip:{};lr", place.proxy());
     let phone = Telephone::start(&place, &["prack=2", &outbound]);
     let target = format!("sip:{ASKING}@{}", place.server());
@@ -250,6 +253,45 @@ async fn pjsip_talks_to_an_office_with_kamailio_before_and_behind_the_server() {
     let from_phone = format!("routed INVITE from {}", place.callers().ip());
     assert!(proxy.count(&from_phone) >= 2, "{}", proxy.log());
     assert_eq!(proxy.count("astray"), 0, "{}", proxy.log());
+    server.lives();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_makes_the_same_call_over_tls_and_knows_our_certificate() {
+    call_over(Wire::Tls, "2025550114").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_makes_the_same_call_over_tcp() {
+    call_over(Wire::Tcp, "2025550115").await;
+}
+
+async fn call_over(wire: Wire, number: &'static str) {
+    if !pjsip_is_there() {
+        return;
+    }
+    let place = Place::new();
+    let network = trunk(place.offices(), vec![office(&place, number)]).await;
+    let certificates = Certificates::new(&place);
+    let setup = Setup {
+        sip: listening_by_tls(&place, &certificates),
+        ..Setup::new(&place)
+    };
+    let mut server = Server::start_as(&place, &setup);
+    let (wire_setting, authority) = (
+        format!("wire={}", wire.name()),
+        format!("authority={}", certificates.authority.display()),
+    );
+    let phone = Telephone::start(&place, &["prack=2", &wire_setting, &authority]);
+    let address = if wire == Wire::Tls {
+        tls(place.server())
+    } else {
+        place.server()
+    };
+    let target = format!("sip:{ASKING}@{address};transport={}", wire.name());
+    let log = whole_call(phone, target, network, number).await.ends();
+    let via = format!("SIP/2.0/{} {}", wire.name().to_uppercase(), place.callers().ip());
+    assert!(log.contains(&via), "{log}");
     server.lives();
 }
 

@@ -1,0 +1,39 @@
+//! A certificate authority of the test's own, and certificates of it.
+
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use super::place::Place;
+
+/// Files of one authority and of two certificates by it: the server's and the proxy's, for their addresses.
+pub struct Certificates {
+    pub authority: PathBuf,
+    pub server: (PathBuf, PathBuf),
+    pub proxy: (PathBuf, PathBuf),
+}
+
+impl Certificates {
+    pub fn new(place: &Place) -> Certificates {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = place.write("authority.pem", &params.self_signed(&key).unwrap().pem());
+        let issuer = Issuer::new(params, key);
+        let issue = |name: &str, address: String| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![address]).unwrap();
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            let certificate = place.write(&format!("{name}.pem"), &certificate.pem());
+            (
+                certificate,
+                place.write(&format!("{name}.key"), &key.serialize_pem()),
+            )
+        };
+        Certificates {
+            authority,
+            server: issue("server", place.server().ip().to_string()),
+            proxy: issue("proxy", place.proxy().ip().to_string()),
+        }
+    }
+}
