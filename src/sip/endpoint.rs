@@ -84,6 +84,8 @@ pub struct Counters {
     /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
+    /// Deadlines queued now: at most one for each of these, and for each registration.
+    pub deadlines: usize,
 }
 
 /// The SIP core. No sockets, no clock: see [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] and
@@ -566,6 +568,7 @@ impl Endpoint {
             self.active -= 1;
         }
         if session.is_done() {
+            session.disarm(&mut self.wire);
             self.sessions.remove(key);
         } else {
             session.arm(&mut self.wire);

@@ -105,6 +105,8 @@ impl Dialog {
         if self.acks.len() >= MAX_ACKS {
             self.acks.remove(0);
         }
+        // Most dialogs have one.
+        self.acks.reserve_exact(1);
         self.acks.push(ack);
     }
 

@@ -253,6 +253,8 @@ impl Session {
                 .unwrap_or_default()
                 .into();
         }
+        // Most calls have one.
+        self.dialogs.reserve_exact(1);
         self.dialogs.push(dialog);
         Some(self.dialogs.len() - 1)
     }
@@ -332,8 +334,13 @@ impl Session {
         let Ok(bytes) = writer.finish(Some("application/sdp"), sdp) else {
             return;
         };
-        wire.send(path, bytes.clone());
-        self.dialogs[index].keep_ack(Ack { cseq, bytes, path });
+        let kept = bytes.clone();
+        self.dialogs[index].keep_ack(Ack {
+            cseq,
+            bytes: kept,
+            path,
+        });
+        wire.send(path, bytes);
     }
 
     fn on_failure(&mut self, wire: &mut Wire, now: Instant, key: Key, response: &Message<'_>) {

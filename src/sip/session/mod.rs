@@ -219,6 +219,12 @@ impl Session {
         wire.deadlines.arm(&mut self.queued, deadline, who);
     }
 
+    /// Takes back what [`Session::arm`] asked for; the session is over.
+    pub fn disarm(&self, wire: &mut Wire) {
+        wire.deadlines
+            .forget(self.queued, Waiting::Session(Key(self.id.0)));
+    }
+
     /// Does what is due. `due` is the queue entry that came up.
     pub fn on_due(&mut self, wire: &mut Wire, now: Instant, due: Instant) {
         if self.queued != Some(due) {

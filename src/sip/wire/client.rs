@@ -58,15 +58,17 @@ impl Wire {
             Method::Invite => Machine::ClientInvite(ClientInvite::new(now, &times)),
             _ => Machine::Client(Client::new(now, &times)),
         };
-        self.send(path, bytes.clone());
+        // A copy is as long as the message; what it was written into is longer.
+        let kept = bytes.clone();
+        self.send(path, bytes);
         let key = self.transactions.insert(Transaction {
             machine,
             path,
             owner,
             method,
             nonce,
-            cseq: cseq_of(&bytes),
-            bytes,
+            cseq: cseq_of(&kept),
+            bytes: kept,
             cancel: None,
             reply: None,
             key: 0,

@@ -144,8 +144,9 @@ impl Wire {
             bytes.clone()
         };
         self.arm(key);
-        self.send(path, bytes.clone());
-        is_invite_success.then_some(bytes)
+        let repeated = is_invite_success.then(|| bytes.clone());
+        self.send(path, bytes);
+        repeated
     }
 
     /// Answers a request and keeps nothing (RFC 3261 §8.2.7).

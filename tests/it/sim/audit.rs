@@ -186,6 +186,11 @@ impl Audit {
 
     pub fn record(&mut self, _now: Instant, change: &RecordChange) {
         let id = change.call();
+        if matches!(change, RecordChange::Traced(_)) {
+            // The messages follow the end of the call that they are of.
+            let closed = self.calls.get(&id).is_some_and(|call| call.closed == 1);
+            return self.require(closed, || format!("{id:?}: a trace of a call that is not closed"));
+        }
         let call = self.calls.entry(id).or_default();
         let in_order =
             call.closed == 0 && (call.opened == 1 || matches!(change, RecordChange::CallOpened(_)));
@@ -205,8 +210,7 @@ impl Audit {
                 self.opening.retain(|opening| *opening != (id, leg.leg));
             }
             RecordChange::CallClosed(_) => call.closed += 1,
-            RecordChange::Events { .. } => {}
-            RecordChange::CallDetails { .. } => {}
+            RecordChange::Events { .. } | RecordChange::CallDetails { .. } | RecordChange::Traced(_) => {}
         }
         self.require(in_order, || {
             format!("{id:?}: a change before the call opened or after it closed: {change:?}")
