@@ -548,7 +548,7 @@ impl Endpoint {
         let entry = session.and_then(|session| self.wire.peers.get(session.peer));
         match entry {
             Some(entry) => Path {
-                advertised: entry.peer.advertised(),
+                advertised: entry.advertised_on(path),
                 peer: Some(entry.peer.id),
                 ..path
             },

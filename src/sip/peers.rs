@@ -230,12 +230,37 @@ impl PeerEntry {
 
     /// Our Contact URI towards this peer.
     pub fn contact(&self) -> String {
-        let advertised = self.peer.advertised();
-        match self.peer.transport {
-            crate::peer::Transport::Udp => format!("sip:{}@{advertised}", self.contact_user),
-            crate::peer::Transport::Tcp => format!("sip:{}@{advertised};transport=tcp", self.contact_user),
-            crate::peer::Transport::Tls => format!("sip:{}@{advertised};transport=tls", self.contact_user),
+        contact(&self.contact_user, self.peer.advertised(), self.peer.transport)
+    }
+
+    /// Our Contact URI in the dialog of a request that came this way.
+    pub fn contact_on(&self, path: Path) -> String {
+        let (advertised, transport) = self.reached_at(path);
+        contact(&self.contact_user, advertised, transport)
+    }
+
+    /// What Via and Contact say on the way that a request came by.
+    pub fn advertised_on(&self, path: Path) -> SocketAddr {
+        self.reached_at(path).0
+    }
+
+    /// Where the peer reached us. Usually where it is told that we are; but what came by another transport goes on by
+    /// that one, unless it came by a connection of ours, at whose port nobody listens.
+    fn reached_at(&self, path: Path) -> (SocketAddr, Transport) {
+        let (advertised, port) = (self.peer.advertised(), path.local.port());
+        let is_other = path.transport != self.peer.transport;
+        if is_other && (path.transport == Transport::Tls || port == self.peer.local.port()) {
+            return (SocketAddr::new(advertised.ip(), port), path.transport);
         }
+        (advertised, self.peer.transport)
+    }
+}
+
+fn contact(user: &str, advertised: SocketAddr, transport: Transport) -> String {
+    match transport {
+        Transport::Udp => format!("sip:{user}@{advertised}"),
+        Transport::Tcp => format!("sip:{user}@{advertised};transport=tcp"),
+        Transport::Tls => format!("sip:{user}@{advertised};transport=tls"),
     }
 }
 

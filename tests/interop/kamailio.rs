@@ -30,14 +30,19 @@ impl Kamailio {
         let mut text = std::fs::read_to_string(path).unwrap();
         let list = place.write("dispatcher.list", &format!("1 sip:{}\n", place.server()));
         let udp = format!("listen=udp:{}", place.proxy());
+        // The server knows Kamailio by its address.
+        let source = format!("tcp_source_ipv4={}", place.proxy().ip());
         let (listen, server) = match wire {
             Wire::Udp => (format!("disable_tcp=yes\n{udp}"), place.server().to_string()),
             Wire::Tcp => (
-                format!("{udp}\nlisten=tcp:{}", place.proxy()),
+                format!("{source}\n{udp}\nlisten=tcp:{}", place.proxy()),
                 format!("{};transport=tcp", place.server()),
             ),
             Wire::Tls => (
-                format!("enable_tls=yes\n{udp}\nlisten=tls:{}", tls(place.proxy())),
+                format!(
+                    "{source}\nenable_tls=yes\n{udp}\nlisten=tls:{}",
+                    tls(place.proxy())
+                ),
                 format!("{};transport=tls", tls(place.server())),
             ),
         };

@@ -106,11 +106,10 @@ impl Telephone {
                     assert!(!line.starts_with("error"), "{line}\n{}", self.complaint());
                     self.seen.push(line);
                 }
-                Err(_) => panic!(
-                    "PJSIP did not tell {start:?} but {:?}\n{}",
-                    self.seen,
-                    self.complaint()
-                ),
+                Err(_) => {
+                    let complaint = self.complaint();
+                    panic!("PJSIP did not tell {start:?} but {:?}\n{complaint}", self.seen)
+                }
             }
         }
     }
@@ -137,7 +136,9 @@ impl Telephone {
         String::from_utf8_lossy(&std::fs::read(self.folder.join("log")).unwrap_or_default()).into_owned()
     }
 
-    fn complaint(&self) -> String {
+    /// Ends it, so that its log is whole.
+    fn complaint(&mut self) -> String {
+        self.quit();
         let errors = std::fs::read_to_string(self.folder.join("errors")).unwrap_or_default();
         let log = self.log();
         let tail = log.len().saturating_sub(20_000);
@@ -152,7 +153,7 @@ impl Telephone {
     }
 
     /// Waits until known audio can be found in what it heard.
-    pub fn hears(&self, known: &[i16], what: &str) {
+    pub fn hears(&mut self, known: &[i16], what: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let heard = self.heard();

@@ -354,3 +354,36 @@ fn large_request_falls_back_to_udp_where_there_is_no_tcp_and_stays_there_for_a_w
     side.call(&large());
     assert_eq!(side.last("INVITE").transport, Transport::Tcp);
 }
+
+#[test]
+fn peer_that_calls_by_another_transport_than_ours_is_told_a_contact_of_that_one() {
+    let contacts = [
+        (Transport::Tls, "127.0.1.1:5061", "@127.0.1.1:5061;transport=tls>"),
+        (Transport::Tcp, LOCAL, "@127.0.1.1:5060;transport=tcp>"),
+        // A connection that we opened ourselves: nobody listens at its port.
+        (Transport::Tcp, "127.0.1.1:41234", "@127.0.1.1:5060>"),
+        (Transport::Udp, LOCAL, "@127.0.1.1:5060>"),
+    ];
+    for (transport, local, contact) in contacts {
+        let mut side = Side::new(Transport::Udp, false);
+        let text = request(
+            "INVITE",
+            "z9hG4bKa",
+            &format!("Contact: <sip:a@{FLOW}>\r\n"),
+            std::str::from_utf8(SDP_A).unwrap(),
+        );
+        side.input(Input::Received {
+            local: address(local),
+            source: address(FLOW),
+            transport,
+            bytes: text.as_bytes(),
+        });
+        let Some(Event::Incoming { session, .. }) = side.events.first() else {
+            panic!("{:?}", side.events);
+        };
+        side.endpoint.answer(side.now, *session, SDP_B.into());
+        side.drain();
+        let answer = side.last("200 INVITE").text;
+        assert!(header(&answer, "Contact").ends_with(contact), "{answer}");
+    }
+}
