@@ -61,7 +61,7 @@ impl Endpoint {
             return;
         };
         let path = Path {
-            advertised: entry.advertised_on(path),
+            advertised: entry.advertised_for(path),
             peer: Some(entry.peer.id),
             ..path
         };
@@ -204,7 +204,7 @@ impl Endpoint {
             return self.refuse(request, path, status, lines.as_bytes());
         }
         let Ok(sdp) = crate::body::sdp(request) else {
-            return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
+            return self.refuse(request, path, 415, crate::body::READABLE);
         };
         let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;

@@ -18,6 +18,7 @@ mod certificates;
 mod demo;
 mod kamailio;
 mod keys;
+mod names;
 mod patience;
 mod pjsip;
 mod place;

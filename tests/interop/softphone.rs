@@ -17,7 +17,7 @@ use super::place::Place;
 use super::server::{ASKING, HOTLINE, Server, Setup, end};
 use super::sipp::Wire;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What counts as heard through another program's jitter buffer.
 const HEARD: f64 = 0.85;
