@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::bare::{Bare, header, target};
 use super::installed;
+use super::pjsip::session_that_is_refreshed;
 use super::place::Place;
 use super::records::records;
 use super::script::{Script, body};
@@ -19,7 +20,7 @@ fn races_that_take_half_a_minute_or_longer_end_as_they_must() {
     if !installed("sipp") {
         return;
     }
-    let stories: [(&str, fn()); 6] = [
+    let stories: [(&str, fn()); 7] = [
         (
             "12: an answer without ACK is repeated, then hung up",
             answer_without_ack,
@@ -38,6 +39,7 @@ fn races_that_take_half_a_minute_or_longer_end_as_they_must() {
         ),
         ("23: a refresh answered 481 ends the call", refresh_answered_481),
         ("50: ten thousand half-open calls leave nothing", half_open_calls),
+        ("24: a refresh by PJSIP keeps the call", session_that_is_refreshed),
     ];
     let threads = stories.map(|(name, story)| {
         let thread = std::thread::Builder::new().name(name.to_owned());

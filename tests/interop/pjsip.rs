@@ -92,14 +92,18 @@ impl Telephone {
 
     /// Waits for a line that begins like this.
     pub fn tells(&mut self, start: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.tells_within(start, PATIENCE)
+    }
+
+    pub fn tells_within(&mut self, start: &str, time: Duration) -> String {
+        let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.told.recv_timeout(left) {
                 Ok(line) if line.starts_with(start) => return line,
                 // Before its log file is open, PJSIP writes its log here.
                 Ok(line)
-                    if !["state", "sound", "error"]
+                    if !["state", "sound", "done", "error"]
                         .iter()
                         .any(|word| line.starts_with(word)) => {}
                 Ok(line) => {
@@ -192,6 +196,8 @@ async fn whole_call(
         phone.hears(&recording("msg_location"), "the question");
         phone.does(&format!("keys {}", &number[5..]));
         phone.hears(&tune(number), "the office");
+        phone.does("update");
+        phone.tells("done UPDATE 200");
         phone.does("hold");
         phone.tells("sound 2");
         phone.does("unhold");
@@ -353,4 +359,36 @@ async fn pjsip_that_hangs_up_early_leaves_no_call_behind() {
         "{sightings:?}"
     );
     server.lives();
+}
+
+/// A call whose session is refreshed after 45 seconds, one of the things that take long.
+pub fn session_that_is_refreshed() {
+    if !pjsip_is_there() {
+        return;
+    }
+    let place = Place::new();
+    let number = "2025550103";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut network = runtime.block_on(trunk(place.offices(), vec![office(&place, number)]));
+    let mut server = Server::start(&place);
+    let mut phone = Telephone::start(&place, &["timer=3", "expires=90"]);
+    phone.does(&format!("call sip:{number}@{}", place.server()));
+    phone.tells("state CONFIRMED");
+    let since = Instant::now();
+    phone.tells_within("done UPDATE 200", Duration::from_secs(90));
+    assert!(since.elapsed() > Duration::from_secs(30), "{:?}", since.elapsed());
+    phone.hears(&tune(number), "the office");
+    phone.does("hangup");
+    phone.tells("state DISCONNECTED");
+    server.lives();
+    let end = runtime.block_on(async {
+        loop {
+            match network.sighting(PATIENCE).await.expect("the talk ends") {
+                Sighting::Ended { by_office, .. } => break by_office,
+                Sighting::NoAck { .. } => panic!("the answer was not acknowledged"),
+                _ => {}
+            }
+        }
+    });
+    assert!(!end, "the office hung up");
 }
