@@ -6,11 +6,10 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 
 use super::place::Place;
 
-/// Files of one authority and of two certificates by it: the server's and the proxy's, for their addresses.
+/// Files of one authority and of certificates by it: the server's, and the proxy's in `proxy.pem` and `proxy.key`.
 pub struct Certificates {
     pub authority: PathBuf,
     pub server: (PathBuf, PathBuf),
-    pub proxy: (PathBuf, PathBuf),
 }
 
 impl Certificates {
@@ -32,10 +31,10 @@ impl Certificates {
                 place.write(&format!("{name}.key"), &key.serialize_pem()),
             )
         };
+        issue("proxy", place.proxy().ip().to_string());
         Certificates {
             authority,
             server: issue("server", place.server().ip().to_string()),
-            proxy: issue("proxy", place.proxy().ip().to_string()),
         }
     }
 }
