@@ -224,14 +224,16 @@ fn calls_through_the_proxy(wire: Wire) {
     let mut server = Server::start_as(&place, &setup);
     let from_server = |method: &str| proxy.count(&format!("routed {method} from {}", place.server().ip()));
     // The caller holds, comes back and hangs up.
-    let holds = Script::caller().invite().answered().ack();
+    let holds = Script::caller().invite().answered().ack().pause(300);
     let holds = holds
         .new_request("INVITE", "", &body(2, "sendonly"))
         .answered()
         .ack()
+        .pause(300)
         .new_request("INVITE", "", &body(3, "sendrecv"))
         .answered()
         .ack()
+        .pause(300)
         .bye()
         .expect_to(200, "BYE");
     let waits = answering().expect_request("BYE", "").reply_ok();
