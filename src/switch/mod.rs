@@ -13,7 +13,7 @@ mod setup;
 pub mod simulator;
 mod sip_socket;
 mod start;
-mod trunk_address;
+pub mod trunk_address;
 
 pub use run::{Order, Status, Switch};
 pub use setup::{

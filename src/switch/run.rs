@@ -18,7 +18,7 @@ use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
 use super::sip_socket::{LARGEST, SipSockets};
 use super::start::{concrete, directory_of, driver_config, open_prompts, open_store, routes_from, seed};
-use super::trunk_address::{self, Found};
+use super::trunk_address::{Found, watch_trunks};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::config::Config;
@@ -80,6 +80,8 @@ pub struct Status {
     pub bans: u64,
     /// Datagrams that the system did not take.
     pub sip_unsent: u64,
+    /// Calls turned away because more came in a second than are taken.
+    pub calls_over_rate: u64,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -116,7 +118,7 @@ impl Switch {
         let (orders, orders_in) = mpsc::channel(16);
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
-        watch_trunks(config, &listen, &found_out);
+        watch_trunks(config, &listen, &found_out)?;
         let recorder = opened.writer.recorder();
         let advertised = public.or_else(|| concrete(bound, config, &listen));
         let mut running = Running {
@@ -190,7 +192,7 @@ impl Switch {
         let trunks = setup::trunks_of(config, &self.listen)?;
         let directory = directory_of(self.store()).await?;
         let (found_out, found) = mpsc::channel(64);
-        watch_trunks(config, &self.listen, &found_out);
+        watch_trunks(config, &self.listen, &found_out)?;
         let reloaded = Box::new(Reloaded {
             trunks,
             routes,
@@ -292,8 +294,11 @@ impl Running {
                     }
                 }
                 Some(found) = found.recv() => {
-                    let Found { trunk, targets, local } = found;
-                    self.engine.handle_input(self.clock.now(), Input::TrunkResolved { trunk, targets, local });
+                    let Found { trunk, targets, registrars, local } = found;
+                    let (now, name) = (self.clock.now(), trunk.clone());
+                    let resolved = Input::RegistrarsResolved { trunk: name, targets: registrars };
+                    self.engine.handle_input(now, resolved);
+                    self.engine.handle_input(now, Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => {
                     if let Some(other) = self.obey(order) {
@@ -512,6 +517,7 @@ impl Running {
             sip_banned: guard.banned,
             bans: guard.bans,
             sip_unsent: self.sockets.unsent(),
+            calls_over_rate: self.engine.calls_over_rate(),
         });
     }
 
@@ -545,16 +551,6 @@ impl Running {
             Ok(Err(error)) => tracing::error!("stopped, but not every record was written: {error}"),
             Err(error) => tracing::error!("the record writer failed: {error}"),
         }
-    }
-}
-
-fn watch_trunks(config: &Config, listen: &[SocketAddr], found: &mpsc::Sender<Found>) {
-    for trunk in &config.trunks {
-        tokio::spawn(trunk_address::watch(
-            trunk.clone(),
-            listen.to_vec(),
-            found.clone(),
-        ));
     }
 }
 
@@ -592,5 +588,10 @@ fn log_trunk(status: &TrunkStatus) {
             tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
         }
         TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
+        TrunkStatus::Down { trunk } => tracing::error!(%trunk, "the trunk no longer answers OPTIONS"),
+        TrunkStatus::Up { trunk } => tracing::info!(%trunk, "the trunk answers OPTIONS again"),
+        TrunkStatus::SeenAt { trunk, address } => {
+            tracing::info!(%trunk, %address, "the trunk sees us at another address");
+        }
     }
 }

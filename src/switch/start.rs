@@ -12,7 +12,7 @@ use super::prompt_library::PromptLibrary;
 use super::setup::{self, StartError};
 use super::trunk_address;
 use crate::call::record::UtcMicros;
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::directory::Directory;
 use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer, WriterConfig};
 
@@ -108,11 +108,12 @@ pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) ->
         return None;
     }
     let target = config.trunks.iter().find_map(|trunk| {
-        let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
-        wanted
-            .parse::<SocketAddr>()
-            .ok()
-            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
+        let places = trunk.places().iter();
+        let parsed = places.filter_map(|place| Place::parse(place, trunk.service()));
+        parsed.into_iter().find_map(|place| match place {
+            Place::Address(address) => Some(address),
+            Place::Name { .. } => None,
+        })
     });
     let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
     Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
