@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crate::endpoint::{Endpoint, allow_line};
 use crate::event::{Event, SessionId, Sighting};
-use crate::message::{Message, Method, Name, Start, Uri};
-use crate::session::{SUPPORTED, Session, is_too_brief, peer_values, unsupported};
+use crate::message::{Message, Method, Name, Start, Uri, decimal};
+use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, unsupported};
 use crate::wire::{Owner, Path, Purpose};
 
 /// What tools that look for switches call themselves, in small letters.
@@ -49,12 +49,15 @@ impl Endpoint {
         };
         let uri = Uri::parse(uri);
         let user = uri.map_or(&b""[..], |uri| uri.user);
-        let Some(entry) = self.wire.peers.find(path.remote, user) else {
+        let Some(entry) = self.wire.peers.sender(path, user) else {
             self.wire.counters.strangers += 1;
             return self.wire.sighted(now, path.remote, stranger(request));
         };
-        let advertised = entry.peer.advertised();
-        let path = Path { advertised, ..path };
+        let path = Path {
+            advertised: entry.peer.advertised(),
+            peer: Some(entry.peer.id),
+            ..path
+        };
         if request.to.tag().is_some() {
             return self.refuse(request, path, 481, b"");
         }
@@ -101,11 +104,7 @@ impl Endpoint {
         let Ok(sdp) = crate::body::sdp(request) else {
             return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
         };
-        let Some(entry) = self
-            .wire
-            .peers
-            .find(path.remote, uri.map_or(&b""[..], |uri| uri.user))
-        else {
+        let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
@@ -145,11 +144,13 @@ impl Endpoint {
         if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
             return Some((416, String::new()));
         }
-        if request.header(Name::Contact).is_none() {
+        if !has_contact(request) {
             return Some((400, String::new()));
         }
-        if request.seconds(Name::MaxForwards) == Some(0) {
-            return Some((483, String::new()));
+        match request.header(Name::MaxForwards).map(decimal) {
+            Some(Some(0)) => return Some((483, String::new())),
+            Some(Some(256..) | None) => return Some((400, String::new())),
+            Some(Some(_)) | None => {}
         }
         let min = self.wire.config.min_session_expires;
         is_too_brief(request, min).then(|| (422, format!("Min-SE: {min}\r\n")))

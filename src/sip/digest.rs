@@ -16,7 +16,7 @@ use crate::peer::Credentials;
 /// Most challenges kept of one response.
 const MAX_CHALLENGES: usize = 4;
 /// Most times one request is sent again with new credentials.
-const MAX_ATTEMPTS: u8 = 3;
+pub(crate) const MAX_ATTEMPTS: u8 = 3;
 
 /// Hash functions, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

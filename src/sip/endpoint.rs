@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
 use crate::message::{Message, Method, ParseError, Writer, refusal};
-use crate::peer::{Peer, PeerId, Transport};
+use crate::peer::{Peer, PeerId};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
 use crate::session::{ALLOW, Session};
@@ -115,7 +115,26 @@ impl Endpoint {
                 bytes,
             } => {
                 self.wire.counters.received += 1;
-                self.on_bytes(now, local, source, transport, bytes);
+                self.on_bytes(now, Path::back(local, source, transport), bytes);
+            }
+            Input::ReceivedFrom {
+                peer,
+                local,
+                source,
+                transport,
+                bytes,
+            } => {
+                self.wire.counters.received += 1;
+                let path = Path {
+                    peer: Some(peer),
+                    ..Path::back(local, source, transport)
+                };
+                self.on_bytes(now, path, bytes);
+            }
+            Input::ConnectionLost { remote, transport } => {
+                for report in self.wire.on_connection_lost(remote, transport) {
+                    self.on_report(now, report, None);
+                }
             }
             Input::Unreachable { remote, transport } => {
                 for report in self.wire.on_unreachable(remote, transport) {
@@ -343,14 +362,8 @@ impl Endpoint {
 
     // Inside.
 
-    fn on_bytes(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        source: SocketAddr,
-        transport: Transport,
-        bytes: &[u8],
-    ) {
+    fn on_bytes(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        let source = path.remote;
         let mut scratch = Vec::new();
         match Message::parse(bytes, &mut scratch) {
             Ok(message) if message.status().is_some() => {
@@ -358,41 +371,19 @@ impl Endpoint {
                     self.on_report(now, report, Some((&message, source)));
                 }
             }
-            Ok(message) => {
-                let path = Path {
-                    local,
-                    remote: source,
-                    transport,
-                    advertised: local,
-                };
-                self.on_request(now, &message, path);
-            }
+            Ok(message) => self.on_request(now, &message, path),
             Err(ParseError::Empty) => {
                 // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
-                if transport.is_reliable() && bytes == b"\r\n\r\n" {
-                    let path = Path {
-                        local,
-                        remote: source,
-                        transport,
-                        advertised: local,
-                    };
+                if path.transport.is_reliable() && bytes == b"\r\n\r\n" {
                     self.wire.send(path, b"\r\n".to_vec());
                 }
             }
             Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
-                let is_peer = self.wire.peers.find(source, b"").is_some();
+                let is_peer = self.wire.peers.sender(path, b"").is_some();
                 if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
-                    self.wire.send(
-                        Path {
-                            local,
-                            remote: source,
-                            transport,
-                            advertised: local,
-                        },
-                        bytes,
-                    );
+                    self.wire.send(path, bytes);
                 }
             }
         }
@@ -480,10 +471,7 @@ impl Endpoint {
         }
         match self.session_of(request) {
             Some(id) => {
-                let path = Path {
-                    advertised: self.advertised(id, path),
-                    ..path
-                };
+                let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
             None => self.admit(now, request, path),
@@ -523,10 +511,18 @@ impl Endpoint {
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
     }
 
-    fn advertised(&self, id: SessionId, path: Path) -> SocketAddr {
+    /// The way back to a session's peer.
+    fn path_of(&self, id: SessionId, path: Path) -> Path {
         let session = self.sessions.get(Key(id.0));
         let entry = session.and_then(|session| self.wire.peers.get(session.peer));
-        entry.map_or(path.local, |entry| entry.peer.advertised())
+        match entry {
+            Some(entry) => Path {
+                advertised: entry.peer.advertised(),
+                peer: Some(entry.peer.id),
+                ..path
+            },
+            None => Path { peer: None, ..path },
+        }
     }
 
     /// Lets a session act, then arms its timers or removes it when it is over.
@@ -565,7 +561,7 @@ impl Endpoint {
 
     /// Answers a request that belongs to nothing, when it is a peer's.
     pub(crate) fn refuse_unknown(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        if self.wire.peers.find(path.remote, b"").is_none() {
+        if self.wire.peers.sender(path, b"").is_none() {
             self.wire.counters.strangers += 1;
             return self.wire.sighted(now, path.remote, Sighting::Stranger);
         }

@@ -20,6 +20,20 @@ pub enum Input<'a> {
         transport: Transport,
         bytes: &'a [u8],
     },
+    /// One framed message of a connection whose far end proved by a certificate that it is this peer.
+    ReceivedFrom {
+        peer: PeerId,
+        local: SocketAddr,
+        source: SocketAddr,
+        transport: Transport,
+        bytes: &'a [u8],
+    },
+    /// An open connection broke. Requests sent over it that nothing was heard about are sent once more, over a new
+    /// connection; calls go on.
+    ConnectionLost {
+        remote: SocketAddr,
+        transport: Transport,
+    },
     /// Nothing can be sent there: ICMP port unreachable, a refused or broken connection.
     Unreachable {
         remote: SocketAddr,
@@ -32,10 +46,15 @@ pub enum Input<'a> {
 #[non_exhaustive]
 pub enum Output {
     /// Send these bytes from our address `local`.
+    ///
+    /// Over TCP and TLS: by the connection whose far end is `connection`, while it is open; else by an open one to
+    /// `destination` that proved to be `peer`'s, else by a new one. Without `peer` no connection is opened.
     Transmit {
         local: SocketAddr,
         destination: SocketAddr,
         transport: Transport,
+        peer: Option<PeerId>,
+        connection: Option<SocketAddr>,
         bytes: Vec<u8>,
     },
     Event(Event),

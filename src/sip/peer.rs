@@ -21,6 +21,14 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// The port of a URI or Via that names none (RFC 3261 §18.2.2).
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+
     pub(crate) fn via_name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",

@@ -80,9 +80,17 @@ impl Peers {
         self.entries.iter().any(|entry| entry.peer.owns(source))
     }
 
+    /// Whose request this is: whom its connection proved to be, else whose its source address is.
+    pub fn sender(&self, path: Path, request_user: &[u8]) -> Option<&PeerEntry> {
+        match path.peer {
+            Some(id) => self.get(id),
+            None => self.find(path.remote, request_user),
+        }
+    }
+
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
     /// then the one with that very port, then the first; one that is retired comes last unless it is named.
-    pub fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
+    fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
         for entry in self.entries.iter().filter(|entry| entry.peer.owns(source.ip())) {
             let rank = match () {
@@ -165,6 +173,8 @@ impl PeerEntry {
             remote,
             transport,
             advertised,
+            peer: Some(self.peer.id),
+            connection: None,
         }
     }
 

@@ -134,8 +134,12 @@ impl Dialog {
         let first = self.routes.first().and_then(|route| Address::parse(route));
         let uri = first.as_ref().map_or(&self.target[..], |route| route.uri);
         let remote = Uri::parse(uri).and_then(|uri| reachable(&uri, peer, self.path.transport));
+        // A peer behind NAT, or one that never listens, is reached by the connection that it opened itself.
+        let same_host = remote.is_none_or(|remote| remote.ip() == self.path.remote.ip());
         Path {
             remote: remote.unwrap_or(self.path.remote),
+            peer: peer.map(|peer| peer.id).or(self.path.peer),
+            connection: self.path.connection.filter(|_| same_host),
             ..self.path
         }
     }
@@ -144,8 +148,7 @@ impl Dialog {
 /// The address a URI names, when it is one that may be sent to.
 fn reachable(uri: &Uri<'_>, peer: Option<&Peer>, transport: Transport) -> Option<SocketAddr> {
     let address = uri.address()?;
-    let default_port = if transport == Transport::Tls { 5061 } else { 5060 };
-    let port = uri.port.unwrap_or(default_port);
+    let port = uri.port.unwrap_or(transport.default_port());
     let allowed = peer.is_some_and(|peer| peer.owns(address)) || (is_public(address) && port >= 1024);
     allowed.then_some(SocketAddr::new(address, port))
 }
@@ -190,6 +193,8 @@ mod tests {
             remote: "198.51.100.9:5066".parse().unwrap(),
             transport: Transport::Udp,
             advertised: local,
+            peer: None,
+            connection: None,
         }
     }
 

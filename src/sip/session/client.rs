@@ -253,6 +253,10 @@ impl Session {
             if self.state == State::Cancelling && self.invite == Some(key) {
                 self.finish_invite();
             }
+            // A copy that another INVITE of this call brought must not end the dialog that is kept.
+            if self.state == State::Confirmed && index == self.current {
+                return;
+            }
             return self.release_dialog(wire, now, index, &[]);
         }
         (self.target_at, self.give_up_at) = (None, None);

@@ -141,6 +141,14 @@ impl Session {
             (Tell::Provisional, _) => {}
             (Tell::Success, Some((response, _))) => self.on_offer_success(wire, now, key, purpose, response),
             (Tell::Failure, Some((response, _))) => self.on_offer_failure(wire, now, key, purpose, response),
+            // Some peers take UPDATE by their word only: the dialog counts as lost when re-INVITE fails too.
+            (Tell::Timeout, _) if purpose == Purpose::Update && self.is_offering(key) => {
+                self.exchange.offering = None;
+                self.refresh.by_update = false;
+                if self.state == State::Confirmed {
+                    self.send_offer(wire, now, None);
+                }
+            }
             _ if self.is_offering(key) => self.lose_dialog(wire, now),
             _ => {}
         }
@@ -265,7 +273,16 @@ impl Session {
                     status,
                 },
             ),
-            (_, None) => {}
+            // A refused refresh leaves the session as it was (RFC 4028 §10): another way, then again later.
+            (_, None) if purpose == Purpose::Update => {
+                self.exchange.retries = 0;
+                self.refresh.by_update = false;
+                return self.send_offer(wire, now, None);
+            }
+            (_, None) => {
+                self.exchange.retries = 0;
+                self.refresh.try_again(now);
+            }
         }
         self.next_wish(wire, now);
     }

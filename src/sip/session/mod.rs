@@ -5,6 +5,7 @@
 //! (re-INVITE and UPDATE, RFC 3264, 3311), `refresh` (RFC 4028), `reliable` (RFC 3262), `info` (digits), `release`
 //! (CANCEL and BYE). It must never send BYE before the ACK of its own 2xx (RFC 3261 §15), nor leave a 2xx without ACK.
 
+mod acceptable;
 mod client;
 mod exchange;
 mod failover;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::dialog::Dialog;
-use crate::digest::{Authenticator, Unanswerable};
+use crate::digest::{Authenticator, MAX_ATTEMPTS, Unanswerable};
 use crate::event::{Ended, Event, Failure, Reason, SessionId, Sighting};
 use crate::message::{BuildError, Message, Method, Name, Revision, Writer, revise};
 use crate::peer::PeerId;
@@ -28,6 +29,7 @@ use crate::slab::Key;
 use crate::transaction::Tell;
 use crate::wire::{Owner, Path, Purpose, Report, Wire};
 
+pub(crate) use acceptable::{has_contact, unsupported};
 use exchange::Exchange;
 use refresh::Refresh;
 pub(crate) use refresh::is_too_brief;
@@ -100,6 +102,8 @@ pub(crate) struct Session {
     auth: Authenticator,
     /// Credentials of our INVITE, repeated in its ACK (RFC 3261 §22.1).
     invite_credentials: Vec<u8>,
+    /// How often our first INVITE was sent again with credentials.
+    invite_attempts: u8,
     /// Which of the peer's targets our INVITE went to, the latest last.
     tried: Vec<SocketAddr>,
     /// Another peer could carry the call: see [`crate::Endpoint::hurry`].
@@ -146,6 +150,7 @@ impl Session {
             invite_cseq: 0,
             auth: Authenticator::default(),
             invite_credentials: Vec::new(),
+            invite_attempts: 0,
             tried: Vec::new(),
             hurried: false,
             detours: 0,
@@ -166,7 +171,7 @@ impl Session {
 
     /// Whether nothing is left to do or absorb.
     pub fn is_done(&self) -> bool {
-        self.state == State::Over && self.live == 0 && self.repeat.is_none()
+        self.state == State::Over && self.live == 0 && self.repeat.is_none() && !self.reliable.expects_prack()
     }
 
     /// Whether the last event was told.
@@ -221,7 +226,7 @@ impl Session {
 
     /// A timer that nobody handles must not keep the endpoint busy.
     fn drop_timers(&mut self) {
-        self.reliable.stop();
+        self.reliable.forget();
         self.refresh.stop();
         self.exchange.retry_at = None;
         (self.repeat, self.target_at, self.give_up_at) = (None, None, None);
@@ -323,6 +328,10 @@ impl Session {
         purpose: Purpose,
         response: &Message<'_>,
     ) -> Option<Key> {
+        // Requests in between (PRACK) start the authenticator's own count again.
+        if purpose == Purpose::Invite && self.invite_attempts >= MAX_ATTEMPTS {
+            return None;
+        }
         let entry = wire.peers.get(self.peer)?;
         let credentials = entry.peer.credentials.clone()?;
         let (bytes, path) = wire.request_of(key)?;
@@ -343,6 +352,7 @@ impl Session {
             }
             Err(Unanswerable::Unusable | Unanswerable::Refused) => return None,
         }
+        self.invite_attempts += u8::from(purpose == Purpose::Invite);
         let uri = uri.to_vec();
         let cnonce = wire.random();
         let lines = self.auth.lines(&credentials, method.as_str(), &uri, cnonce);
@@ -475,7 +485,8 @@ impl Session {
             return self.answer_request(wire, now, request, path, 481, b"");
         };
         let method = request.cseq.method;
-        if self.state == State::Over && method != Method::Bye {
+        let outlives = method == Method::Bye || (method == Method::Prack && self.reliable.expects_prack());
+        if self.state == State::Over && !outlives {
             return self.answer_request(wire, now, request, path, 481, b"");
         }
         let dialog = &mut self.dialogs[index];
@@ -491,6 +502,10 @@ impl Session {
         dialog.path = path;
         if let Some(unsupported) = unsupported(request) {
             return self.answer_request(wire, now, request, path, 420, &unsupported);
+        }
+        let refreshes = matches!(method, Method::Invite | Method::Update);
+        if refreshes && request.header(Name::Contact).is_some() && !has_contact(request) {
+            return self.answer_request(wire, now, request, path, 400, b"");
         }
         match method {
             Method::Bye => self.on_bye(wire, now, index, request, path),
@@ -560,26 +575,6 @@ fn method_of(purpose: Purpose) -> Method {
         Purpose::Prack => Method::Prack,
         Purpose::Info => Method::Info,
     }
-}
-
-/// The Unsupported line for a request that requires what we do not have (RFC 3261 §8.2.2.3).
-pub(crate) fn unsupported(request: &Message<'_>) -> Option<Vec<u8>> {
-    let known = |option: &[u8]| {
-        [&b"timer"[..], b"100rel"]
-            .iter()
-            .any(|ours| option.eq_ignore_ascii_case(ours))
-    };
-    let unknown: Vec<&[u8]> = [Name::Require, Name::ProxyRequire]
-        .into_iter()
-        .flat_map(|name| request.values(name))
-        .filter(|option| !known(option))
-        .collect();
-    if unknown.is_empty() {
-        return None;
-    }
-    let mut writer = Writer::fragment();
-    writer.header("Unsupported", &unknown.join(&b", "[..]));
-    writer.into_lines().ok()
 }
 
 /// A hash that tells whether SDP changed. Not for security.

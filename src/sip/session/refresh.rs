@@ -12,6 +12,8 @@ use crate::wire::Wire;
 
 /// Longest interval honoured, in seconds.
 const MAX_EXPIRES: u32 = 86_400;
+/// Shortest wait before a refused refresh is tried again.
+const SOONEST: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Default)]
 pub(super) struct Refresh {
@@ -41,6 +43,12 @@ impl Refresh {
     /// Refreshes again at `at`, after a glare.
     pub fn again_at(&mut self, at: Option<Instant>) {
         self.refresh_at = at.map(|at| at + Duration::from_millis(10));
+    }
+
+    /// Refreshes again after a refusal: when half of what is left has passed, so also in the last half minute.
+    pub fn try_again(&mut self, now: Instant) {
+        let left = self.expire_at.map(|at| at.saturating_duration_since(now) / 2);
+        self.refresh_at = left.filter(|left| *left >= SOONEST).map(|left| now + left);
     }
 
     /// Starts the interval anew (RFC 4028 §10).

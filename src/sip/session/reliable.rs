@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, State};
-use crate::event::{Ended, Reason};
-use crate::message::{Message, Name, decimal, trim};
+use super::{Session, State, sdp_hash};
+use crate::event::{Ended, Event, Reason};
+use crate::message::{Message, Name, decimal};
 use crate::slab::Key;
 use crate::wire::{Path, Purpose, Wire};
 
@@ -24,6 +24,10 @@ struct Open {
 pub(super) struct Reliable {
     /// The INVITE requires 100rel.
     pub required: bool,
+    /// Number and patience of one that a final response overtook: not repeated any more, its PRACK still gets 200.
+    overtaken: Option<(u32, Instant)>,
+    /// Our offer went in a reliable response and its answer came in the PRACK: the 2xx has no SDP.
+    pub agreed: bool,
     rseq: u32,
     open: Option<Open>,
     /// What to send once the open one is acknowledged: the latest wish counts.
@@ -37,11 +41,37 @@ impl Reliable {
     pub fn next_timeout(&self) -> Option<Instant> {
         let open = self.open.as_ref().map(|open| open.at.min(open.until));
         let reminder = self.reminder.as_ref().map(|(at, ..)| *at);
-        open.into_iter().chain(reminder).min()
+        let overtaken = self.overtaken.map(|(_, until)| until);
+        open.into_iter().chain(reminder).chain(overtaken).min()
     }
 
+    /// A final response goes out. RFC 3262 §3: an open response is not repeated any more, but its PRACK is expected.
     pub fn stop(&mut self) {
-        (self.open, self.next, self.answer, self.reminder) = (None, None, None, None);
+        self.overtaken = match self.open.take() {
+            Some(open) => Some((open.rseq, open.until)),
+            None => self.overtaken,
+        };
+        (self.next, self.answer, self.reminder) = (None, None, None);
+    }
+
+    /// Ends all timers.
+    pub fn forget(&mut self) {
+        self.stop();
+        self.overtaken = None;
+    }
+
+    /// Whether a PRACK may still come for a response that a final one overtook.
+    pub fn expects_prack(&self) -> bool {
+        self.overtaken.is_some()
+    }
+
+    /// Takes the PRACK number `rseq`: whether it acknowledges something, and the SDP of that response.
+    fn acknowledge(&mut self, rseq: u32) -> Option<Vec<u8>> {
+        if self.overtaken.take_if(|(number, _)| *number == rseq).is_some() {
+            return Some(Vec::new());
+        }
+        let open = self.open.take_if(|open| open.rseq == rseq)?;
+        Some(open.sdp)
     }
 
     pub fn keep_ringing(&mut self, at: Instant, status: u16, sdp: &[u8]) {
@@ -90,6 +120,7 @@ impl Session {
 
     /// Repeats the open reliable response; without PRACK for 64*T1 the INVITE fails (RFC 3262 §3).
     pub(super) fn repeat_provisional(&mut self, wire: &mut Wire, now: Instant) {
+        self.reliable.overtaken.take_if(|(_, until)| *until <= now);
         let Some(key) = self.invite.filter(|_| self.state == State::Incoming) else {
             return;
         };
@@ -101,6 +132,7 @@ impl Session {
             return;
         };
         if open.until <= now {
+            self.reliable.open = None;
             self.refuse(wire, now, 504, &[]);
             return self.tell_ended(wire, Ended::NoAck, Reason::default());
         }
@@ -115,17 +147,24 @@ impl Session {
     /// A PRACK of the peer.
     pub(super) fn on_prack(&mut self, wire: &mut Wire, now: Instant, request: &Message<'_>, path: Path) {
         let rack = request.header(Name::RAck).and_then(parse_rack);
-        let is_open = self
-            .reliable
-            .open
-            .as_ref()
-            .is_some_and(|open| rack == Some(open.rseq));
-        if !is_open {
+        let rack = rack.filter(|(_, cseq)| *cseq == self.invite_cseq);
+        let Some(sdp) = rack.and_then(|(rseq, _)| self.reliable.acknowledge(rseq)) else {
             return self.answer_request(wire, now, request, path, 481, b"");
+        };
+        let offered = !sdp.is_empty() && !self.local_is_answer;
+        match crate::body::sdp(request) {
+            Ok(Some(answer)) if offered => {
+                self.reliable.agreed = true;
+                self.remote_sdp = Some(sdp_hash(answer));
+                self.local_sdp = sdp;
+                self.answer_request(wire, now, request, path, 200, b"");
+                let (session, sdp) = (self.id, answer.to_vec());
+                self.tell(wire, Event::OfferAnswered { session, sdp });
+            }
+            Ok(None) => self.answer_request(wire, now, request, path, 200, b""),
+            // Another offer, or a body that is none.
+            _ => self.answer_request(wire, now, request, path, 488, b""),
         }
-        self.reliable.open = None;
-        let status = if request.body.is_empty() { 200 } else { 488 };
-        self.answer_request(wire, now, request, path, status, b"");
         if let Some(sdp) = self.reliable.answer.take() {
             return self.answer(wire, now, sdp);
         }
@@ -158,12 +197,13 @@ impl Session {
     }
 }
 
-/// Reads the response number of an RAck for INVITE.
-fn parse_rack(value: &[u8]) -> Option<u32> {
-    let value = trim(value);
-    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
-    let rest = trim(&value[end..]);
-    rest.ends_with(b"INVITE")
-        .then(|| decimal(&value[..end]))
-        .flatten()
+/// Reads the response number and the CSeq number of an RAck for INVITE (RFC 3262 §7.2).
+fn parse_rack(value: &[u8]) -> Option<(u32, u32)> {
+    let mut words = value
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty());
+    let (rseq, cseq, method) = (words.next()?, words.next()?, words.next()?);
+    let is_invite = method == b"INVITE" && words.next().is_none();
+    is_invite.then_some(())?;
+    Some((decimal(rseq)?, decimal(cseq)?))
 }

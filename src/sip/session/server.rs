@@ -79,7 +79,9 @@ impl Session {
         let Some(key) = self.invite else { return };
         self.reliable.stop();
         self.give_up_at = None;
-        self.local_sdp = sdp;
+        if !self.reliable.agreed {
+            self.local_sdp = sdp;
+        }
         self.state = State::Answering;
         let cseq = self.invite_cseq;
         self.send_success(wire, now, key, cseq);
@@ -93,7 +95,9 @@ impl Session {
         lines.extend_from_slice(format!("Supported: {SUPPORTED}\r\n").as_bytes());
         lines.extend_from_slice(&self.refresh.response_lines());
         let sdp = std::mem::take(&mut self.local_sdp);
-        let sent = self.respond(wire, now, key, 200, &lines, &sdp);
+        let agreed = std::mem::take(&mut self.reliable.agreed);
+        let body: &[u8] = if agreed { b"" } else { &sdp };
+        let sent = self.respond(wire, now, key, 200, &lines, body);
         self.local_sdp = sdp;
         let of_dialog = self.dialogs[self.current].path;
         if let Some(bytes) = sent {
@@ -105,7 +109,7 @@ impl Session {
                 at: now + t1,
                 interval: t1,
                 until: now + t1 * 64,
-                late: !self.local_is_answer,
+                late: !self.local_is_answer && !agreed,
             });
         }
     }

@@ -80,6 +80,11 @@ impl Client {
         self.clocks.next()
     }
 
+    /// Whether the final response is still to come.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Trying | State::Proceeding)
+    }
+
     pub fn is_terminated(&self) -> bool {
         self.state == State::Terminated
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
 use crate::event::SessionId;
-use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for};
+use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for, decimal};
 use crate::peer::Transport;
 use crate::slab::Key;
 use crate::transaction::{Client, ClientInvite, response_kind};
@@ -60,12 +60,14 @@ impl Wire {
             owner,
             method,
             nonce,
+            cseq: cseq_of(&bytes),
             bytes,
             cancel: None,
             reply: None,
             key: 0,
             merge: None,
             queued: None,
+            sent_again: false,
         });
         self.arm(key);
         key
@@ -139,7 +141,7 @@ impl Wire {
             key = self.transactions.get(key)?.cancel?;
         }
         let transaction = self.transactions.get(key)?;
-        if transaction.method != response.cseq.method {
+        if transaction.method != response.cseq.method || transaction.cseq != response.cseq.number {
             return None;
         }
         let (path, times) = (transaction.path, self.times(transaction.path.transport));
@@ -170,6 +172,35 @@ impl Wire {
         (is_client && transaction.nonce == nonce).then_some(key)
     }
 
+    /// Sends the requests again that nothing was heard about since they went over a connection that broke: once, then
+    /// they fail. A server that has them already takes them for copies.
+    pub fn on_connection_lost(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+        let keys: Vec<Key> = self.transactions.keys().collect();
+        let mut reports = Vec::new();
+        for key in keys {
+            let Some(transaction) = self.transactions.get_mut(key) else {
+                continue;
+            };
+            let path = transaction.path;
+            if path.transport != transport || (path.remote != remote && path.connection != Some(remote)) {
+                continue;
+            }
+            let step = match &mut transaction.machine {
+                Machine::ClientInvite(invite) if !invite.is_calling() => continue,
+                Machine::Client(client) if !client.is_waiting() => continue,
+                Machine::ServerInvite(_) | Machine::Server(_) => continue,
+                _ if !std::mem::replace(&mut transaction.sent_again, true) => {
+                    self.resend(key);
+                    continue;
+                }
+                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::Client(client) => client.on_unreachable(),
+            };
+            reports.extend(self.report(key, step));
+        }
+        reports
+    }
+
     /// Fails every client transaction that has heard nothing from `remote`.
     pub fn on_unreachable(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
         let keys: Vec<Key> = self.transactions.keys().collect();
@@ -190,6 +221,15 @@ impl Wire {
         }
         reports
     }
+}
+
+/// The CSeq number of a request of ours.
+fn cseq_of(request: &[u8]) -> u32 {
+    const NAME: &[u8] = b"\r\nCSeq: ";
+    let begin = memchr::memmem::find(request, NAME).map_or(0, |at| at + NAME.len());
+    let value = request.get(begin..).unwrap_or_default();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    decimal(&value[..digits]).unwrap_or(0)
 }
 
 fn via_value(path: Path, index: u32, nonce: u64) -> String {

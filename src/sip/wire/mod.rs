@@ -34,6 +34,24 @@ pub(crate) struct Path {
     pub transport: Transport,
     /// What Via and Contact say.
     pub advertised: SocketAddr,
+    /// Whose name a new connection must prove; without it only an open one will do.
+    pub peer: Option<PeerId>,
+    /// The far end of the connection that is preferred while it is open: the one that a request came by.
+    pub connection: Option<SocketAddr>,
+}
+
+impl Path {
+    /// The way back to where a message came from.
+    pub fn back(local: SocketAddr, source: SocketAddr, transport: Transport) -> Self {
+        Self {
+            local,
+            remote: source,
+            transport,
+            advertised: local,
+            peer: None,
+            connection: transport.is_reliable().then_some(source),
+        }
+    }
 }
 
 /// What a client transaction is for.
@@ -81,8 +99,9 @@ struct Transaction {
     path: Path,
     owner: Owner,
     method: Method,
-    /// The secret part of our branch (client).
+    /// The secret part of our branch, and the CSeq number (client).
     nonce: u64,
+    cseq: u32,
     /// The request (client) or the last response (server), for sending again.
     bytes: Vec<u8>,
     /// The CANCEL of an INVITE, which shares its branch.
@@ -92,6 +111,8 @@ struct Transaction {
     key: u128,
     merge: Option<u64>,
     queued: Option<Instant>,
+    /// Sent once more, since the connection broke.
+    sent_again: bool,
 }
 
 /// Keys that are already hashes.
@@ -213,12 +234,16 @@ impl Wire {
             local,
             remote,
             transport,
+            peer,
+            connection,
             ..
         } = path;
         self.outputs.push_back(Output::Transmit {
             local,
             destination: remote,
             transport,
+            peer,
+            connection,
             bytes,
         });
     }

@@ -1,6 +1,7 @@
 //! Server transactions: absorbing repeated requests, answering, and the keys that find them (RFC 3261 §17.2.3).
 
 use std::hash::Hasher;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use siphasher::sip128::Hasher128;
@@ -81,16 +82,18 @@ impl Wire {
         let merge = (method == Method::Invite && request.to.tag().is_none()).then(|| self.merge_key(request));
         let slot = self.transactions.insert(Transaction {
             machine,
-            path,
+            path: answered_by(path, request),
             owner,
             method,
             nonce: 0,
+            cseq: 0,
             bytes: Vec::new(),
             cancel: None,
             reply: Some(Box::new(Reply::new(request, path.remote))),
             key,
             merge,
             queued: None,
+            sent_again: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {
@@ -140,7 +143,7 @@ impl Wire {
     pub fn respond_stateless(&mut self, request: &Message<'_>, path: Path, response: &Response<'_>) {
         let agent = self.config.agent.as_deref();
         if let Ok(bytes) = Reply::new(request, path.remote).write(response, agent) {
-            self.send(path, bytes);
+            self.send(answered_by(path, request), bytes);
         }
     }
 
@@ -189,5 +192,18 @@ impl Wire {
             hasher.write_u8(0);
         }
         hasher.finish()
+    }
+}
+
+/// The way of responses: over TCP and TLS the connection that the request came by, and once that is gone a new one to
+/// the address it came from, at the port of its Via (RFC 3261 §18.2.2).
+fn answered_by(path: Path, request: &Message<'_>) -> Path {
+    if !path.transport.is_reliable() {
+        return path;
+    }
+    let port = request.via.port.unwrap_or(path.transport.default_port());
+    Path {
+        remote: SocketAddr::new(path.remote.ip(), port),
+        ..path
     }
 }

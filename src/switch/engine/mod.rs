@@ -90,10 +90,13 @@ pub enum Input<'a> {
 /// What the switch is to do.
 #[derive(Debug)]
 pub enum Output {
+    /// See [`sip::Output::Transmit`]; [`Engine::trunk`] tells who a peer is.
     Transmit {
         local: SocketAddr,
         destination: SocketAddr,
         transport: sip::Transport,
+        peer: Option<sip::PeerId>,
+        connection: Option<SocketAddr>,
         bytes: Vec<u8>,
     },
     /// For the media thread of the call, which has all its streams.
@@ -151,6 +154,11 @@ impl Engine {
     /// Whether nothing is left to do before the switch ends.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.exchange.trunks_left()
+    }
+
+    /// The trunk that the SIP core knows as this peer.
+    pub fn trunk(&self, peer: sip::PeerId) -> Option<&Trunk> {
+        self.exchange.settings.trunks.get(Exchange::index_of(peer))
     }
 
     pub fn trunks(&self) -> Vec<TrunkState> {
@@ -281,6 +289,8 @@ impl Engine {
                     local,
                     destination,
                     transport,
+                    peer,
+                    connection,
                     bytes,
                 } => {
                     // Strangers are never answered, but for the keep-alives of a connection; so any other message
@@ -292,6 +302,8 @@ impl Engine {
                         local,
                         destination,
                         transport,
+                        peer,
+                        connection,
                         bytes,
                     });
                 }

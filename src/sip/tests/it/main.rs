@@ -11,6 +11,7 @@ mod callee_races;
 mod caller_races;
 mod calls;
 mod explorer;
+mod faults;
 mod failover;
 mod misbehaviour;
 mod mutation;
