@@ -13,9 +13,10 @@ mod setup;
 pub mod simulator;
 mod sip_socket;
 mod start;
-pub mod trunk_address;
+mod trunk_address;
 
 pub use run::{Order, Status, Switch};
 pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
+    trunks_of,
 };

@@ -228,7 +228,7 @@ pub(super) fn settings(
 }
 
 /// The trunks as the engine uses them, in the order in which calls go out by them.
-pub(super) fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Trunk>, StartError> {
+pub fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Trunk>, StartError> {
     let trunks: Result<Vec<_>, String> = config
         .trunks
         .iter()

@@ -7,10 +7,13 @@
 )]
 
 mod hotline;
+mod lines;
 mod office_hours;
 mod reload;
 mod routes;
 mod strangers;
 mod support;
+mod trunk_failover;
+mod trunk_recipes;
 mod unkind_networks;
 mod zip_cases;

@@ -56,7 +56,8 @@ impl Exchange {
             return None;
         };
         if self.is_over_rate(now) {
-            self.endpoint.reject(now.monotonic, session, 503, Some(RETRY_SOON));
+            self.endpoint
+                .reject(now.monotonic, session, 503, Some(RETRY_SOON));
             return None;
         }
         let opened = self.opened(now, &route, index, invite);

@@ -5,6 +5,8 @@
 
 mod look_up;
 mod order;
+#[cfg(test)]
+mod tests;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -17,8 +19,7 @@ use super::setup::StartError;
 use super::start::seed;
 use crate::config::{Config, Place, Service, TrunkConfig};
 use crate::units::TrunkName;
-pub use look_up::{Answer, Dns, LookUpError};
-pub use order::{Record, ordered};
+use look_up::{Answer, Dns, LookUpError};
 
 /// Until a name that was not found is asked for again.
 const NOT_FOUND: Duration = Duration::from_secs(10);
@@ -207,23 +208,4 @@ pub fn local_for(listen: &[SocketAddr], target: SocketAddr) -> SocketAddr {
         probe.local_addr()
     });
     routed.map_or(*chosen, |address| SocketAddr::new(address.ip(), chosen.port()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn address_that_reaches_a_target_is_concrete() {
-        let listen = ["0.0.0.0:5070".parse().unwrap()];
-        let local = local_for(&listen, "127.0.0.1:5060".parse().unwrap());
-        assert_eq!(local.to_string(), "127.0.0.1:5070");
-    }
-
-    #[test]
-    fn listening_address_of_the_targets_kind_is_chosen() {
-        let listen = ["[::1]:5060".parse().unwrap(), "127.0.10.1:5060".parse().unwrap()];
-        let local = local_for(&listen, "127.0.12.1:5060".parse().unwrap());
-        assert_eq!(local.to_string(), "127.0.10.1:5060");
-    }
 }
