@@ -4,6 +4,7 @@
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
 mod place;
+mod transport;
 mod trunk;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,8 @@ use serde::Deserialize;
 use crate::call::number::Pattern;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, TrunkName};
-pub use place::{Place, Service};
+pub use place::Place;
+pub use transport::{Certificate, LargeRequests, Listen, Transport};
 pub(crate) use trunk::DEFAULT_FAILOVER;
 pub use trunk::{Codec, Network, ProxyRoute, TrunkConfig};
 
@@ -61,25 +63,37 @@ pub struct Config {
 }
 
 /// `[sip]`
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SipConfig {
-    /// Where requests arrive, `udp:ADDRESS:PORT`.
+    /// Where requests arrive, `udp:ADDRESS:PORT`, `tcp:…` or `tls:…`.
     pub listen: Vec<Listen>,
     /// The address that peers see, where it is not the one we listen on (behind NAT).
     pub public_address: Option<IpAddr>,
     pub user_agent: String,
     /// Name servers that are asked where trunks are, `ADDRESS:PORT`; empty for those of the system.
     pub nameservers: Vec<SocketAddr>,
+    /// The certificate shown by `tls:…`: a PEM file, with those between it and its authority.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, as PEM text.
+    pub tls_key: Option<Secret>,
+    /// Authorities (PEM) of which those who connect must show a certificate; its name tells which trunk they are.
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for SipConfig {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(SocketAddr::from(([0, 0, 0, 0], 5060)))],
+            listen: vec![Listen {
+                transport: Transport::Udp,
+                address: SocketAddr::from(([0, 0, 0, 0], 5060)),
+            }],
             public_address: None,
             user_agent: "Trunkline".to_owned(),
             nameservers: Vec::new(),
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
         }
     }
 }
@@ -90,24 +104,6 @@ impl Default for SipConfig {
 pub struct CallsConfig {
     /// Trunks that calls go out by, the first that can; empty for all, in the order of their tables.
     pub trunks: Vec<TrunkName>,
-}
-
-/// A listening address: `udp:192.0.2.1:5060`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let address = text
-            .strip_prefix("udp:")
-            .ok_or_else(|| format!("{text:?} must begin with \"udp:\", as in \"udp:0.0.0.0:5060\""))?;
-        address
-            .parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is not \"udp:\" with an IP address and a port"))
-    }
 }
 
 /// A secret: the text itself, `{ file = "…" }` or `{ env = "…" }`. It prints as `***`.
@@ -349,7 +345,7 @@ impl Config {
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         let limits = |config: &Self| (config.limits.calls, config.limits.calls_per_second);
         let tables = [
-            ("[sip]", self.sip != other.sip),
+            ("[sip]", self.sip.needs_restart(&other.sip)),
             ("[media]", self.media != other.media),
             ("[store]", self.store != other.store),
             ("[web]", self.web != other.web),
@@ -389,20 +385,17 @@ impl Config {
         {
             *path = folder.join(&*path);
         }
+        self.sip.anchor(folder);
         self.store.url = StoreUrl::sqlite(folder.join(self.store.url.path()));
         for trunk in &mut self.trunks {
-            if let Some(Secret::File { file }) = &mut trunk.password {
-                *file = folder.join(&*file);
-            }
+            trunk.anchor(folder);
         }
     }
 
     /// Everything that the shape alone cannot tell, all of it at once.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.sip.listen.is_empty() {
-            problems.push("[sip] listen: give at least one address, such as \"udp:0.0.0.0:5060\"".to_owned());
-        }
+        self.sip.problems(&mut problems);
         if self.media.tick_milliseconds > 5 {
             problems.push(format!(
                 "[media] tick_milliseconds: {} is not 0 to 5",

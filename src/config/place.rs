@@ -2,32 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// How the trunk is spoken to; decides the SRV name and the usual port (RFC 3263 §4.1, §4.2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Service {
-    #[default]
-    Udp,
-    Tcp,
-    Tls,
-}
-
-impl Service {
-    /// What stands before the name in an SRV question.
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Self::Udp => "_sip._udp",
-            Self::Tcp => "_sip._tcp",
-            Self::Tls => "_sips._tcp",
-        }
-    }
-
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Udp | Self::Tcp => 5060,
-            Self::Tls => 5061,
-        }
-    }
-}
+use super::Transport;
 
 /// A place as written: `sip.example.com`, `sip.example.com:5070`, `192.0.2.1`, `[2001:db8::1]:5060`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +15,12 @@ pub enum Place {
 
 impl Place {
     /// Reads a place. None when the text can be no host's name.
-    pub fn parse(text: &str, service: Service) -> Option<Self> {
+    pub fn parse(text: &str, transport: Transport) -> Option<Self> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Some(Self::Address(address));
         }
         if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Some(Self::Address(SocketAddr::new(address, service.port())));
+            return Some(Self::Address(SocketAddr::new(address, transport.port())));
         }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) => (name, Some(port.parse().ok().filter(|port| *port != 0)?)),
@@ -76,26 +51,29 @@ mod tests {
 
     #[test]
     fn an_address_takes_the_ports_of_its_service_and_a_name_keeps_what_is_written() {
-        let address = |text: &str, service| match Place::parse(text, service) {
+        let address = |text: &str, transport| match Place::parse(text, transport) {
             Some(Place::Address(address)) => address.to_string(),
             other => panic!("{text}: {other:?}"),
         };
-        assert_eq!(address("192.0.2.1", Service::Udp), "192.0.2.1:5060");
-        assert_eq!(address("192.0.2.1", Service::Tls), "192.0.2.1:5061");
-        assert_eq!(address("192.0.2.1:5070", Service::Tls), "192.0.2.1:5070");
-        assert_eq!(address("[2001:db8::1]", Service::Udp), "[2001:db8::1]:5060");
-        assert_eq!(address("2001:db8::1", Service::Udp), "[2001:db8::1]:5060");
-        assert_eq!(address("[2001:db8::1]:5070", Service::Udp), "[2001:db8::1]:5070");
+        assert_eq!(address("192.0.2.1", Transport::Udp), "192.0.2.1:5060");
+        assert_eq!(address("192.0.2.1", Transport::Tls), "192.0.2.1:5061");
+        assert_eq!(address("192.0.2.1:5070", Transport::Tls), "192.0.2.1:5070");
+        assert_eq!(address("[2001:db8::1]", Transport::Udp), "[2001:db8::1]:5060");
+        assert_eq!(address("2001:db8::1", Transport::Udp), "[2001:db8::1]:5060");
+        assert_eq!(
+            address("[2001:db8::1]:5070", Transport::Udp),
+            "[2001:db8::1]:5070"
+        );
         let name = |port| {
             Some(Place::Name {
                 name: "sip.example.com".to_owned(),
                 port,
             })
         };
-        assert_eq!(Place::parse("sip.example.com", Service::Udp), name(None));
-        assert_eq!(Place::parse("sip.example.com.", Service::Udp), name(None));
+        assert_eq!(Place::parse("sip.example.com", Transport::Udp), name(None));
+        assert_eq!(Place::parse("sip.example.com.", Transport::Udp), name(None));
         assert_eq!(
-            Place::parse("sip.example.com:5070", Service::Udp),
+            Place::parse("sip.example.com:5070", Transport::Udp),
             name(Some(5070))
         );
     }
@@ -113,8 +91,8 @@ mod tests {
             "sip:a@b",
             "a\r\nb",
         ] {
-            assert_eq!(Place::parse(text, Service::Udp), None, "{text:?}");
+            assert_eq!(Place::parse(text, Transport::Udp), None, "{text:?}");
         }
-        assert_eq!(Place::parse(&"a".repeat(64), Service::Udp), None);
+        assert_eq!(Place::parse(&"a".repeat(64), Transport::Udp), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Place, Secret, Service};
+use super::{LargeRequests, Place, Secret, Transport};
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::units::{PhoneNumber, TrunkName};
 
@@ -25,6 +26,18 @@ pub struct TrunkConfig {
     /// Where REGISTER is sent, if not where calls go; one or several, best first.
     #[serde(default, deserialize_with = "one_or_more")]
     pub registrar: Vec<String>,
+    /// How messages travel to it.
+    #[serde(default)]
+    pub transport: Transport,
+    #[serde(default)]
+    pub large_requests: LargeRequests,
+    /// The name that its certificate must bear, if not `host`.
+    pub tls_name: Option<String>,
+    /// Authorities (PEM) trusted for it, in place of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The certificate that we show it (PEM), with the key below.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<Secret>,
     /// Whether to register (REGISTER) with the trunk.
     #[serde(default)]
     pub register: bool,
@@ -201,11 +214,6 @@ impl TryFrom<String> for Network {
 }
 
 impl TrunkConfig {
-    /// How the trunk is spoken to.
-    pub fn service(&self) -> Service {
-        Service::Udp
-    }
-
     /// Where calls go: the proxies, else the host.
     pub fn places(&self) -> &[String] {
         match self.proxy.is_empty() {
@@ -216,6 +224,7 @@ impl TrunkConfig {
 
     /// Everything that the shape alone cannot tell.
     pub(super) fn problems(&self, problems: &mut Vec<String>) {
+        self.transport_problems(problems);
         let mut told = |problem: String| problems.push(format!("[[trunk]] {}: {problem}", self.name));
         self.account_problems(&mut told);
         self.place_problems(&mut told);
@@ -269,7 +278,7 @@ impl TrunkConfig {
             .chain(self.registrar.iter().map(|registrar| ("registrar", registrar)))
             .chain(self.from_host.iter().map(|host| ("from_host", host)));
         for (key, place) in places {
-            if Place::parse(place, self.service()).is_none() {
+            if Place::parse(place, self.transport).is_none() {
                 told(format!("{key} {place:?} is not a host name or an address"));
             }
         }

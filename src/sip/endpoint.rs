@@ -16,6 +16,7 @@ use crate::reply::Response;
 use crate::session::{ALLOW, Session};
 use crate::slab::{Key, Slab};
 use crate::transaction::Tell;
+use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
@@ -43,6 +44,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
     pub retry_after: u32,
+    /// The realm in which peers that are known by credentials prove themselves.
+    pub realm: String,
 }
 
 impl Default for EndpointConfig {
@@ -59,6 +62,7 @@ impl Default for EndpointConfig {
             max_sessions: 100_000,
             max_transactions: 500_000,
             retry_after: 30,
+            realm: "trunkline".to_owned(),
         }
     }
 }
@@ -87,6 +91,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) wire: Wire,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Slab<Session>,
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
@@ -97,8 +102,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut wire = Wire::new(config, seed);
         Self {
-            wire: Wire::new(config, seed),
+            verifier: Verifier::new(wire.secret(), &wire.config.realm),
+            wire,
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
@@ -132,12 +139,12 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
-                for report in self.wire.on_connection_lost(remote, transport) {
+                for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
             Input::Unreachable { remote, transport } => {
-                for report in self.wire.on_unreachable(remote, transport) {
+                for report in self.wire.on_unreachable(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
@@ -471,6 +478,9 @@ impl Endpoint {
         }
         match self.session_of(request) {
             Some(id) => {
+                if !self.is_genuine(now, id, request, path) {
+                    return;
+                }
                 let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }

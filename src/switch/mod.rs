@@ -11,7 +11,7 @@ mod run;
 pub mod service_manager;
 mod setup;
 pub mod simulator;
-mod sip_socket;
+mod sip_transport;
 mod start;
 mod trunk_address;
 
@@ -20,3 +20,4 @@ pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
     trunks_of,
 };
+pub use sip_transport::Tls;

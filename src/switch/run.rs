@@ -1,5 +1,7 @@
 //! The running switch: one task around the engine.
 
+mod network;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,12 +18,14 @@ use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
-use super::sip_socket::{LARGEST, SipSockets};
-use super::start::{concrete, directory_of, driver_config, open_prompts, open_store, routes_from, seed};
+use super::sip_transport::{Tls, Transports};
+use super::start::{
+    concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
+};
 use super::trunk_address::{Found, watch_trunks};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::directory::Directory;
 use crate::store::{Recorder, SqliteStore, Writer};
 
@@ -55,6 +59,7 @@ pub struct Reloaded {
     trunks: Vec<Trunk>,
     routes: Routes,
     directory: Arc<Directory>,
+    tls: Tls,
     found: mpsc::Receiver<Found>,
 }
 
@@ -82,6 +87,8 @@ pub struct Status {
     pub sip_unsent: u64,
     /// Calls turned away because more came in a second than are taken.
     pub calls_over_rate: u64,
+    /// Open connections over TCP and TLS.
+    pub sip_connections: usize,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -91,7 +98,7 @@ pub struct Switch {
     task: JoinHandle<()>,
     store: Arc<SqliteStore>,
     recorder: Recorder,
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
 }
 
 impl Switch {
@@ -104,10 +111,9 @@ impl Switch {
         };
         let library = open_prompts(config).await?;
         let routes = routes_from(config, &opened.store)?;
-        let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
-        let sockets =
-            SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
-        let listen: Vec<SocketAddr> = sockets.addresses().collect();
+        let transports = Transports::bind(&config.sip.listen, read_tls(config).await?)
+            .map_err(|(address, error)| StartError::Listen { address, error })?;
+        let listen = transports.listen();
         let recordings: Arc<dyn Recordings> = library;
         let settings = setup::settings(config, routes, directory, recordings, opened.key, &listen)?;
         let (media, media_events) = MediaDriver::start(&driver_config(config)).map_err(StartError::Media)?;
@@ -124,7 +130,7 @@ impl Switch {
         let mut running = Running {
             clock: parts.wall.map_or_else(Clock::default, Clock::starting_at),
             engine,
-            sockets,
+            transports,
             media,
             pool,
             advertised,
@@ -158,7 +164,7 @@ impl Switch {
     }
 
     /// The addresses that SIP listens on.
-    pub fn listen(&self) -> &[SocketAddr] {
+    pub fn listen(&self) -> &[Listen] {
         &self.listen
     }
 
@@ -189,6 +195,7 @@ impl Switch {
     /// that begin from now on. When anything in it does not fit, all stays as it was.
     pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
         let routes = routes_from(config, &self.store)?;
+        let tls = read_tls(config).await?;
         let trunks = setup::trunks_of(config, &self.listen)?;
         let directory = directory_of(self.store()).await?;
         let (found_out, found) = mpsc::channel(64);
@@ -197,6 +204,7 @@ impl Switch {
             trunks,
             routes,
             directory,
+            tls,
             found,
         });
         // A switch that ended needs no configuration.
@@ -249,7 +257,7 @@ impl Clock {
 struct Running {
     clock: Clock,
     engine: Engine,
-    sockets: SipSockets,
+    transports: Transports,
     media: MediaDriver,
     pool: PortPool,
     /// The address told to peers in place of the bound one.
@@ -277,14 +285,14 @@ impl Running {
         mut orders: mpsc::Receiver<Order>,
         mut found: mpsc::Receiver<Found>,
     ) {
-        let mut buffer = vec![0; LARGEST];
+        let mut buffer = network::buffer();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.pump();
             let wake = self.wake_at();
             tokio::select! {
-                index = self.sockets.readable() => self.receive(index, &mut buffer),
+                ready = self.transports.ready() => self.receive(ready, &mut buffer),
                 event = media_events.recv() => {
                     let Some(event) = event else { break };
                     self.engine.handle_input(self.clock.now(), Input::Media(event));
@@ -315,24 +323,8 @@ impl Running {
             }
         }
         self.pump();
+        self.flush().await;
         self.finish().await;
-    }
-
-    fn receive(&mut self, index: usize, buffer: &mut [u8]) {
-        for _ in 0..BATCH {
-            let Some((local, source, length)) = self.sockets.receive(index, buffer) else {
-                return;
-            };
-            let Some(bytes) = buffer.get(..length) else { return };
-            let transport = sip::Transport::Udp;
-            let input = Input::Sip(sip::Input::Received {
-                local,
-                source,
-                transport,
-                bytes,
-            });
-            self.engine.handle_input(self.clock.now(), input);
-        }
     }
 
     /// Does what is asked; other trunks come with the place where their addresses are told.
@@ -351,8 +343,10 @@ impl Running {
                     trunks,
                     routes,
                     directory,
+                    tls,
                     found,
                 } = *reloaded;
+                self.transports.connections.renew(tls);
                 self.engine.handle_input(now, Input::Directory(directory));
                 self.engine.handle_input(now, Input::Configure { trunks, routes });
                 Some(found)
@@ -368,11 +362,11 @@ impl Running {
                 Output::Transmit {
                     local,
                     destination,
+                    transport,
+                    peer,
+                    connection,
                     bytes,
-                    ..
-                } => {
-                    self.sockets.send(local, destination, &bytes);
-                }
+                } => self.send((local, destination), transport, (peer, connection), bytes),
                 Output::Media { call, command } => self.command(call, command),
                 Output::Discard(stream) => {
                     self.stock.remove(&stream);
@@ -385,8 +379,10 @@ impl Running {
                     tracing::warn!("SECURITY ip={source} event={sighting:?}");
                 }
                 Output::Banned { source, length } => {
+                    self.transports.connections.close_strangers(source);
                     tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
                 }
+                Output::Wait(_) if self.tell_lost() => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;
@@ -516,8 +512,9 @@ impl Running {
             sip_throttled: guard.throttled,
             sip_banned: guard.banned,
             bans: guard.bans,
-            sip_unsent: self.sockets.unsent(),
             calls_over_rate: self.engine.calls_over_rate(),
+            sip_unsent: self.transports.udp.unsent() + self.transports.connections.unsent(),
+            sip_connections: self.transports.connections.count(),
         });
     }
 
@@ -586,6 +583,9 @@ fn log_trunk(status: &TrunkStatus) {
             retry_in,
         } => {
             tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
+        }
+        TrunkStatus::LargeByUdp { trunk } => {
+            tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
         }
         TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
         TrunkStatus::Down { trunk } => tracing::error!(%trunk, "the trunk no longer answers OPTIONS"),

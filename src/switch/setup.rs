@@ -12,7 +12,9 @@ use super::engine::{NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wa
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
-use crate::config::{CallerPrivacy, Codec, Config, Place, Secret, Service, TrunkConfig};
+use crate::config::{
+    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig,
+};
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
 use crate::flow::run::Catalogues;
@@ -187,11 +189,11 @@ pub fn routes_of(
 }
 
 /// The address that peers are told to send RTP to, for a bound socket.
-pub(super) fn media_address(config: &Config, listen: &[SocketAddr]) -> (IpAddr, Option<IpAddr>) {
+pub(super) fn media_address(config: &Config, listen: &[Listen]) -> (IpAddr, Option<IpAddr>) {
     let bound = config
         .media
         .address
-        .or_else(|| listen.first().map(SocketAddr::ip));
+        .or_else(|| listen.first().map(|listen| listen.address.ip()));
     let bound = bound.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     (bound, config.sip.public_address)
 }
@@ -203,7 +205,7 @@ pub(super) fn settings(
     directory: Arc<Directory>,
     recordings: Arc<dyn Recordings>,
     caller_key: Vec<u8>,
-    listen: &[SocketAddr],
+    listen: &[Listen],
 ) -> Result<Settings, StartError> {
     let user_agent = config.sip.user_agent.clone();
     Ok(Settings {
@@ -227,8 +229,21 @@ pub(super) fn settings(
     })
 }
 
+/// Our addresses of one transport; all of them where there is none: a trunk can be called without being listened to.
+pub(super) fn listen_over(listen: &[Listen], transport: Transport) -> Vec<SocketAddr> {
+    let addresses = |wanted: &dyn Fn(&Listen) -> bool| -> Vec<SocketAddr> {
+        let found = listen.iter().filter(|listen| wanted(listen));
+        found.map(|listen| listen.address).collect()
+    };
+    let ours = addresses(&|listen| listen.transport == transport);
+    match ours.is_empty() {
+        true => addresses(&|_| true),
+        false => ours,
+    }
+}
+
 /// The trunks as the engine uses them, in the order in which calls go out by them.
-pub fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Trunk>, StartError> {
+pub fn trunks_of(config: &Config, listen: &[Listen]) -> Result<Vec<Trunk>, StartError> {
     let trunks: Result<Vec<_>, String> = config
         .trunks
         .iter()
@@ -264,16 +279,19 @@ fn most_calls(config: &Config) -> usize {
     usize::try_from(wanted).unwrap_or(usize::MAX)
 }
 
-fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Result<Trunk, String> {
+fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<Trunk, String> {
     let password = trunk.password.as_ref().map(Secret::reveal).transpose();
     let password = password.map_err(|problem| format!("[[trunk]] {}: password: {problem}", trunk.name))?;
-    let port = listen.first().map_or(5060, SocketAddr::port);
+    let ours = listen_over(listen, trunk.transport);
+    let port = ours.first().map_or(5060, SocketAddr::port);
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     Ok(Trunk {
         public: config
             .sip
             .public_address
             .map(|address| SocketAddr::new(address, port)),
+        transport: trunk.transport.into(),
+        large_by_tcp: trunk.large_requests == LargeRequests::Tcp,
         networks: trunk
             .addresses
             .iter()
@@ -340,7 +358,7 @@ fn recipe_of(trunk: &TrunkConfig) -> Recipe {
 
 /// A place without its port.
 fn host_of(place: &str) -> String {
-    match Place::parse(place, Service::Udp) {
+    match Place::parse(place, Transport::Udp) {
         Some(Place::Name { name, .. }) => name,
         Some(Place::Address(SocketAddr::V6(address))) => format!("[{}]", address.ip()),
         Some(Place::Address(address)) => address.ip().to_string(),

@@ -51,7 +51,7 @@ impl Lines {
         let mut settings =
             simulation_settings(&config, routes, directory, library(), &TrunkName::new("none"));
         settings.calls_per_second = config.limits.calls_per_second;
-        settings.trunks = trunks_of(&config, &[LOCAL.parse().unwrap()]).unwrap();
+        settings.trunks = trunks_of(&config, &[format!("udp:{LOCAL}").try_into().unwrap()]).unwrap();
         let names: Vec<TrunkName> = config.trunks.iter().map(|trunk| trunk.name.clone()).collect();
         let now = Now {
             monotonic: Instant::now(),
@@ -175,12 +175,12 @@ impl Lines {
 
     /// The last INVITE.
     pub fn invite(&self) -> String {
-        self.all("INVITE ").last().expect("an INVITE").1.clone()
+        self.all("INVITE ").last().unwrap().1.clone()
     }
 
     /// Answers the last request of a method: `status` with its phrase, more lines, and a body.
     pub fn answer(&mut self, method: &str, status: &str, lines: &str, body: &str) {
-        let (to, request) = (*self.all(&format!("{method} ")).last().expect(method)).clone();
+        let (to, request) = (*self.all(&format!("{method} ")).last().unwrap()).clone();
         let kept = ["Via", "From", "To", "Call-ID", "CSeq"];
         let mut head = String::new();
         for line in request.lines().take_while(|line| !line.is_empty()) {
@@ -209,11 +209,11 @@ impl Lines {
     /// The status of the last answer to a caller.
     pub fn told_caller(&self, call_id: &str) -> u16 {
         let id = format!("Call-ID: {call_id}\r\n");
-        let answers = self
+        let mut answers = self
             .all("SIP/2.0 ")
             .into_iter()
             .filter(|(_, text)| text.contains(&id) && text.contains(" INVITE\r\n"));
-        let last = answers.last().expect("an answer");
+        let last = answers.next_back().unwrap();
         last.1[8..11].parse().unwrap()
     }
 

@@ -18,7 +18,7 @@ mod via;
 mod write;
 
 pub use address::Address;
-pub use frame::frame_length;
+pub use frame::{frame_extent, frame_length};
 pub use name::{Method, Name};
 pub use parse::{Header, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, ParseError, Start};
 pub use revise::{Revision, ack_for_failure, cancel_for, revise};

@@ -94,6 +94,7 @@ impl Wire {
             merge,
             queued: None,
             sent_again: false,
+            is_large: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {

@@ -163,7 +163,10 @@ mod tests {
             status,
             phrase: phrase.to_owned(),
             from_peer,
-            reason: sip::Reason { cause, text: None },
+            reason: sip::Reason {
+                cause,
+                ..sip::Reason::default()
+            },
             detail: None,
             retry_after: None,
         }

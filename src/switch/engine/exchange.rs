@@ -190,6 +190,8 @@ impl Exchange {
             registrars: line.registrars.clone(),
             former: line.former.iter().map(|(address, _)| *address).collect(),
             public: self.outside(index),
+            transport: trunk.transport,
+            large_by_tcp: trunk.large_by_tcp,
             credentials: trunk.credentials.clone(),
             route: trunk.route.clone(),
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
@@ -285,6 +287,9 @@ impl Exchange {
                     line.leaving = false;
                 });
                 self.name_of(peer).map(|trunk| TrunkStatus::Left { trunk })
+            }
+            sip::Event::LargeByUdp { peer } => {
+                self.name_of(peer).map(|trunk| TrunkStatus::LargeByUdp { trunk })
             }
             _ => None,
         };

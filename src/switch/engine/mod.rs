@@ -161,6 +161,21 @@ impl Engine {
         self.exchange.settings.trunks.get(Exchange::index_of(peer))
     }
 
+    /// The peer of the SIP core that a trunk of the configuration is.
+    pub fn peer(&self, trunk: &TrunkName) -> Option<sip::PeerId> {
+        self.exchange.trunk_index(trunk).map(Exchange::peer_id)
+    }
+
+    /// Whether an address is a trunk's.
+    pub fn is_trunks(&self, source: IpAddr) -> bool {
+        self.exchange.endpoint.is_peer(source)
+    }
+
+    /// Whether one that is no trunk's may open a connection now; that counts like a message.
+    pub fn admits(&mut self, now: Now, source: IpAddr) -> bool {
+        self.guard.admits(now.monotonic, source)
+    }
+
     pub fn trunks(&self) -> Vec<TrunkState> {
         self.exchange.trunk_states()
     }
@@ -293,9 +308,10 @@ impl Engine {
                     connection,
                     bytes,
                 } => {
-                    // Strangers are never answered, but for the keep-alives of a connection; so any other message
-                    // goes to a trunk, or to what a trunk's call leads to.
-                    if bytes != b"\r\n" && !self.exchange.endpoint.is_peer(destination.ip()) {
+                    // Strangers are answered only on the keep-alives of a connection, and by a challenge; any other
+                    // message goes to a trunk, or to what a trunk's call leads to.
+                    let is_for_anyone = bytes == b"\r\n" || bytes.starts_with(b"SIP/2.0 401 ");
+                    if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
                         self.guard.sent_to(now.monotonic, destination.ip());
                     }
                     self.exchange.outputs.push_back(Output::Transmit {

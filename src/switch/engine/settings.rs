@@ -26,6 +26,9 @@ pub struct Trunk {
     pub name: TrunkName,
     pub host: String,
     pub public: Option<SocketAddr>,
+    pub transport: sip::Transport,
+    /// Whether requests over UDP that are too large for any path go by TCP.
+    pub large_by_tcp: bool,
     pub networks: Vec<sip::Network>,
     pub credentials: Option<sip::Credentials>,
     /// Seconds of registration asked for; none when the trunk knows us by our address.
@@ -77,6 +80,8 @@ impl Trunk {
             name,
             host: host.into(),
             public: None,
+            transport: sip::Transport::Udp,
+            large_by_tcp: false,
             networks: Vec::new(),
             credentials: None,
             register: None,
@@ -152,6 +157,10 @@ pub enum TrunkStatus {
     SeenAt {
         trunk: TrunkName,
         address: SocketAddr,
+    },
+    /// A large request went by UDP, for TCP could not be had.
+    LargeByUdp {
+        trunk: TrunkName,
     },
 }
 

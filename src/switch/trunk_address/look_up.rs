@@ -12,7 +12,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::order::{Record, ordered};
-use crate::config::{Place, Service};
+use crate::config::{Place, Transport};
 
 /// All questions about one place together take at most this long.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -73,7 +73,7 @@ impl Dns {
     pub async fn find(
         &self,
         place: &Place,
-        service: Service,
+        transport: Transport,
         draw: &mut (dyn FnMut(u32) -> u32 + Send),
     ) -> Result<Answer, LookUpError> {
         let (name, port) = match place {
@@ -85,7 +85,7 @@ impl Dns {
             }
             Place::Name { name, port } => (name.as_str(), *port),
         };
-        let asked = self.ask(name, port, service, draw);
+        let asked = self.ask(name, port, transport, draw);
         let mut answer = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| LookUpError::TimedOut)??;
@@ -101,14 +101,14 @@ impl Dns {
         &self,
         name: &str,
         port: Option<u16>,
-        service: Service,
+        transport: Transport,
         draw: &mut (dyn FnMut(u32) -> u32 + Send),
     ) -> Result<Answer, LookUpError> {
         if let Some(port) = port {
             return self.addresses(name, port).await;
         }
-        let Some((records, lifetime)) = self.services(name, service).await? else {
-            return self.addresses(name, service.port()).await;
+        let Some((records, lifetime)) = self.services(name, transport).await? else {
+            return self.addresses(name, transport.port()).await;
         };
         let mut answer = Answer {
             targets: Vec::new(),
@@ -137,9 +137,9 @@ impl Dns {
     async fn services(
         &self,
         name: &str,
-        service: Service,
+        transport: Transport,
     ) -> Result<Option<(Vec<Record>, Duration)>, LookUpError> {
-        let question = format!("{}.{name}.", service.prefix());
+        let question = format!("{}.{name}.", transport.srv_prefix());
         let lookup = match self.resolver.lookup(question, RecordType::SRV).await {
             Ok(lookup) => lookup,
             Err(error) if error.is_no_records_found() => return Ok(None),

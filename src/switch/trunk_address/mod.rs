@@ -15,9 +15,9 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use tokio::sync::mpsc;
 
-use super::setup::StartError;
+use super::setup::{self, StartError};
 use super::start::seed;
-use crate::config::{Config, Place, Service, TrunkConfig};
+use crate::config::{Config, Listen, Place, Transport, TrunkConfig};
 use crate::units::TrunkName;
 use look_up::{Answer, Dns, LookUpError};
 
@@ -43,12 +43,12 @@ pub struct Found {
 /// Begins to look the trunks of a configuration up; those who look end with the receiver of what they find.
 pub fn watch_trunks(
     config: &Config,
-    listen: &[SocketAddr],
+    listen: &[Listen],
     found: &mpsc::Sender<Found>,
 ) -> Result<(), StartError> {
     let (four, six) = (
-        listen.iter().any(SocketAddr::is_ipv4),
-        listen.iter().any(SocketAddr::is_ipv6),
+        listen.iter().any(|listen| listen.address.is_ipv4()),
+        listen.iter().any(|listen| listen.address.is_ipv6()),
     );
     let dns = Dns::new(&config.sip.nameservers, (four, six));
     if let Err(error) = &dns {
@@ -56,7 +56,8 @@ pub fn watch_trunks(
     }
     for trunk in &config.trunks {
         let dns = dns.as_ref().ok().cloned();
-        let watching = watch(trunk.clone(), listen.to_vec(), dns, seed()?, found.clone());
+        let ours = setup::listen_over(listen, trunk.transport);
+        let watching = watch(trunk.clone(), ours, dns, seed()?, found.clone());
         tokio::spawn(watching);
     }
     Ok(())
@@ -71,10 +72,10 @@ pub async fn watch(
     seed: [u8; 32],
     found: mpsc::Sender<Found>,
 ) {
-    let service = trunk.service();
+    let transport = trunk.transport;
     let mut random = ChaCha12Rng::from_seed(seed);
-    let mut proxies = Side::new(&trunk.name, trunk.places(), service);
-    let mut registrars = Side::new(&trunk.name, &trunk.registrar, service);
+    let mut proxies = Side::new(&trunk.name, trunk.places(), transport);
+    let mut registrars = Side::new(&trunk.name, &trunk.registrar, transport);
     let mut last = None;
     loop {
         let pause = proxies
@@ -111,15 +112,15 @@ pub async fn watch(
 /// Several places that serve for the same, in order, each with what was last found of it.
 struct Side {
     trunk: TrunkName,
-    service: Service,
+    transport: Transport,
     places: Vec<(String, Vec<SocketAddr>)>,
 }
 
 impl Side {
-    fn new(trunk: &TrunkName, places: &[String], service: Service) -> Self {
+    fn new(trunk: &TrunkName, places: &[String], transport: Transport) -> Self {
         Self {
             trunk: trunk.clone(),
-            service,
+            transport,
             places: places.iter().map(|place| (place.clone(), Vec::new())).collect(),
         }
     }
@@ -133,7 +134,7 @@ impl Side {
                 let product = u64::from(random.next_u32()) * (u64::from(most) + 1);
                 u32::try_from(product >> 32).unwrap_or(most)
             };
-            match look_up(text, self.service, dns, &mut draw).await {
+            match look_up(text, self.transport, dns, &mut draw).await {
                 Ok(answer) => {
                     pause = pause.min(answer.lifetime);
                     // The same hosts keep their order: a new draw of weights is no change.
@@ -171,13 +172,13 @@ impl Side {
 
 async fn look_up(
     text: &str,
-    service: Service,
+    transport: Transport,
     dns: Option<&Dns>,
     draw: &mut (dyn FnMut(u32) -> u32 + Send),
 ) -> Result<Answer, LookUpError> {
-    let place = Place::parse(text, service).ok_or(LookUpError::NoName)?;
+    let place = Place::parse(text, transport).ok_or(LookUpError::NoName)?;
     match (dns, &place) {
-        (Some(dns), _) => dns.find(&place, service, draw).await,
+        (Some(dns), _) => dns.find(&place, transport, draw).await,
         (None, Place::Address(address)) => Ok(Answer {
             targets: vec![*address],
             lifetime: Duration::from_secs(3600),

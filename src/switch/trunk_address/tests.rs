@@ -99,9 +99,9 @@ impl NameServer {
         Dns::new(&[self.address], (true, false)).unwrap()
     }
 
-    async fn find(&self, place: &str, service: Service) -> Result<Answer, LookUpError> {
-        let place = Place::parse(place, service).unwrap();
-        self.dns().find(&place, service, &mut |most| most).await
+    async fn find(&self, place: &str, transport: Transport) -> Result<Answer, LookUpError> {
+        let place = Place::parse(place, transport).unwrap();
+        self.dns().find(&place, transport, &mut |most| most).await
     }
 }
 
@@ -122,7 +122,7 @@ async fn srv_records_are_followed_by_priority_with_their_ports_and_hosts_without
     );
     server.host("b.example.com", 300, &[[192, 0, 2, 2], [192, 0, 2, 3]]);
     server.host("c.example.com", 300, &[[192, 0, 2, 4]]);
-    let found = server.find("sip.example.com", Service::Udp).await.unwrap();
+    let found = server.find("sip.example.com", Transport::Udp).await.unwrap();
     let mut best = texts(&found.targets[..2]);
     best.sort();
     assert_eq!(best, ["192.0.2.2:5061", "192.0.2.3:5061"]);
@@ -136,8 +136,12 @@ async fn each_transport_asks_for_its_own_service() {
         server.services(&format!("{prefix}.t.example"), &[(1, 1, port, "h.t.example.")]);
     }
     server.host("h.t.example", 300, &[[192, 0, 2, 1]]);
-    for (service, port) in [(Service::Udp, 5070), (Service::Tcp, 5071), (Service::Tls, 5072)] {
-        let found = server.find("t.example", service).await.unwrap();
+    for (transport, port) in [
+        (Transport::Udp, 5070),
+        (Transport::Tcp, 5071),
+        (Transport::Tls, 5072),
+    ] {
+        let found = server.find("t.example", transport).await.unwrap();
         assert_eq!(texts(&found.targets), [format!("192.0.2.1:{port}")]);
     }
 }
@@ -146,15 +150,15 @@ async fn each_transport_asks_for_its_own_service() {
 async fn a_name_without_srv_takes_the_usual_port_and_a_written_port_asks_for_no_srv() {
     let server = NameServer::start().await;
     server.host("sip.example.com", 300, &[[192, 0, 2, 1]]);
-    let found = server.find("sip.example.com", Service::Udp).await.unwrap();
+    let found = server.find("sip.example.com", Transport::Udp).await.unwrap();
     assert_eq!(texts(&found.targets), ["192.0.2.1:5060"]);
-    let found = server.find("sip.example.com", Service::Tls).await.unwrap();
+    let found = server.find("sip.example.com", Transport::Tls).await.unwrap();
     assert_eq!(texts(&found.targets), ["192.0.2.1:5061"]);
     let before = server.was_asked(RecordType::SRV);
-    let found = server.find("sip.example.com:5080", Service::Udp).await.unwrap();
+    let found = server.find("sip.example.com:5080", Transport::Udp).await.unwrap();
     assert_eq!(texts(&found.targets), ["192.0.2.1:5080"]);
     assert_eq!(server.was_asked(RecordType::SRV), before);
-    let found = server.find("192.0.2.77", Service::Udp).await.unwrap();
+    let found = server.find("192.0.2.77", Transport::Udp).await.unwrap();
     assert_eq!(texts(&found.targets), ["192.0.2.77:5060"]);
     assert_eq!(server.was_asked(RecordType::SRV), before);
 }
@@ -164,9 +168,9 @@ async fn a_service_that_is_declared_absent_and_a_name_that_is_not_there_are_told
     let server = NameServer::start().await;
     server.services("_sip._udp.no.example", &[(0, 0, 0, ".")]);
     server.host("no.example", 300, &[[192, 0, 2, 1]]);
-    let told = server.find("no.example", Service::Udp).await.unwrap_err();
+    let told = server.find("no.example", Transport::Udp).await.unwrap_err();
     assert!(matches!(told, LookUpError::NoAddress), "{told}");
-    let told = server.find("absent.example", Service::Udp).await.unwrap_err();
+    let told = server.find("absent.example", Transport::Udp).await.unwrap_err();
     assert!(matches!(told, LookUpError::NoAddress), "{told}");
 }
 
@@ -176,7 +180,14 @@ async fn times_of_answers_are_kept_between_five_seconds_and_an_hour() {
     server.host("short.example", 0, &[[192, 0, 2, 1]]);
     server.host("long.example", 999_999, &[[192, 0, 2, 1]]);
     server.host("usual.example", 60, &[[192, 0, 2, 1]]);
-    let lifetime = async |name: &str| server.find(name, Service::Udp).await.unwrap().lifetime.as_secs();
+    let lifetime = async |name: &str| {
+        server
+            .find(name, Transport::Udp)
+            .await
+            .unwrap()
+            .lifetime
+            .as_secs()
+    };
     assert_eq!(lifetime("short.example:5060").await, 5);
     assert!((3590..=3600).contains(&lifetime("long.example:5060").await));
     assert!((58..=60).contains(&lifetime("usual.example:5060").await));
@@ -187,17 +198,17 @@ async fn a_flood_of_records_is_cut_and_aliases_that_turn_in_circles_end() {
     let server = NameServer::start().await;
     let many: Vec<[u8; 4]> = (0..60).map(|last| [198, 51, 100, last]).collect();
     server.host("many.example", 300, &many);
-    let found = server.find("many.example:5060", Service::Udp).await.unwrap();
+    let found = server.find("many.example:5060", Transport::Udp).await.unwrap();
     assert_eq!(found.targets.len(), 16);
     let alias = |to: &str| vec![(300, RData::CNAME(CNAME(Name::from_ascii(to).unwrap())))];
     server.set("a.example", RecordType::CNAME, alias("b.example."));
     server.set("b.example", RecordType::CNAME, alias("a.example."));
     let began = std::time::Instant::now();
-    assert!(server.find("a.example:5060", Service::Udp).await.is_err());
+    assert!(server.find("a.example:5060", Transport::Udp).await.is_err());
     assert!(began.elapsed() < Duration::from_secs(9));
     assert!(server.asked.lock().unwrap().len() < 100);
     server.set("c.example", RecordType::CNAME, alias("many.example."));
-    let found = server.find("c.example:5060", Service::Udp).await.unwrap();
+    let found = server.find("c.example:5060", Transport::Udp).await.unwrap();
     assert_eq!(found.targets.len(), 16, "one alias is followed");
 }
 

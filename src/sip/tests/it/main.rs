@@ -7,9 +7,11 @@
     clippy::too_many_lines
 )]
 
+mod authentication;
 mod callee_races;
 mod caller_races;
 mod calls;
+mod connections;
 mod explorer;
 mod failover;
 mod faults;
@@ -17,6 +19,9 @@ mod misbehaviour;
 mod mutation;
 mod net;
 mod offers;
+mod races;
 mod registration;
+mod rfc4475;
+mod rfc5118;
 mod strangers;
 mod torture;
