@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::Pattern;
+use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, TrunkName};
 pub use place::Place;
@@ -58,6 +59,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     #[serde(default)]
     pub privacy: PrivacyConfig,
+    #[serde(default)]
+    pub trace: TraceConfig,
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -352,6 +355,7 @@ impl Config {
             ("[prompts]", self.prompts != other.prompts),
             ("[limits] calls, calls_per_second", limits(self) != limits(other)),
             ("[privacy]", self.privacy != other.privacy),
+            ("[trace]", self.trace != other.trace),
             ("[log]", self.log != other.log),
         ];
         tables

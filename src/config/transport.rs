@@ -204,8 +204,10 @@ impl TrunkConfig {
     }
 
     pub(super) fn anchor(&mut self, folder: &Path) {
-        if let Some(Secret::File { file }) = &mut self.password {
-            *file = folder.join(&*file);
+        for secret in [&mut self.password, &mut self.accept_password] {
+            if let Some(Secret::File { file }) = secret {
+                *file = folder.join(&*file);
+            }
         }
         anchor(
             folder,

@@ -46,6 +46,9 @@ pub struct TrunkConfig {
     pub register_seconds: u32,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// What the trunk proves its calls with (digest) when they come from other addresses than its own.
+    pub accept_username: Option<String>,
+    pub accept_password: Option<Secret>,
     /// Networks (`192.0.2.0/24`) or addresses that calls from this trunk come from; the proxy's addresses are always added.
     #[serde(default)]
     pub addresses: Vec<Network>,
@@ -258,6 +261,12 @@ impl TrunkConfig {
         if self.username.is_some() != self.password.is_some() {
             told("give both username and password, or neither".to_owned());
         }
+        if self.accept_username.is_some() != self.accept_password.is_some() {
+            told("give both accept_username and accept_password, or neither".to_owned());
+        }
+        if let Some(Err(problem)) = self.accept_password.as_ref().map(Secret::reveal) {
+            told(format!("accept_password: {problem}"));
+        }
         if self.register && self.username.is_none() {
             told("register = true needs username and password".to_owned());
         }
@@ -359,6 +368,7 @@ mod tests {
             ("channels = 0", "channels"),
             ("dial_prefix = \"1;x\"", "dial_prefix"),
             ("from_user = \"account\"", "from_user"),
+            ("accept_username = \"u\"", "accept_password"),
         ] {
             assert!(problems(keys).contains(told), "{keys}: {}", problems(keys));
         }

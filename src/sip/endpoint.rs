@@ -84,6 +84,8 @@ pub struct Counters {
     /// Sessions and transactions that exist now, also those that only wait for late messages.
     pub sessions: usize,
     pub transactions: usize,
+    /// Deadlines queued now: at most one for each of these, and for each registration.
+    pub deadlines: usize,
 }
 
 /// The SIP core. No sockets, no clock: see [`Endpoint::handle_input`], [`Endpoint::handle_timeout`] and
@@ -237,6 +239,11 @@ impl Endpoint {
     /// Whether requests from this address would be a peer's.
     pub fn is_peer(&self, source: IpAddr) -> bool {
         self.wire.peers.owns(source)
+    }
+
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
     }
 
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
@@ -477,6 +484,7 @@ impl Endpoint {
             return self.on_cancel(now, request, path);
         }
         match self.session_of(request) {
+            None if self.is_ahead(request) => {}
             Some(id) => {
                 if !self.is_genuine(now, id, request, path) {
                     return;
@@ -490,19 +498,22 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((_, owner)) = self.wire.cancelled(request) else {
+        let Some((invite, owner)) = self.wire.cancelled(request) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
             Owner::Session(id, _) => Some(id),
             _ => None,
         };
+        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
         let tag = session
             .and_then(|id| self.sessions.get(Key(id.0)))
-            .map_or("", |session| session.tag());
+            .map(|session| session.tag().to_owned())
+            .or_else(|| self.wire.tag_of_response(invite))
+            .unwrap_or_else(|| self.wire.stateless_tag(request));
         let response = Response {
             status: 200,
-            tag,
+            tag: &tag,
             ..Response::default()
         };
         // Before the 487 to the INVITE: some peers end on whichever comes first.
@@ -519,6 +530,16 @@ impl Endpoint {
         let session = self.sessions.get(key)?;
         let fits = session.nonce == nonce && *session.call_id == *request.call_id;
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
+    }
+
+    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
+    fn is_ahead(&self, request: &Message<'_>) -> bool {
+        let slot = request.to.tag().and_then(parse_slot);
+        let found = slot.and_then(|(index, nonce)| {
+            let session = self.sessions.get(self.sessions.key_at(index)?)?;
+            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
+        });
+        found.is_some_and(Session::awaits_answer)
     }
 
     /// The way back to a session's peer.
@@ -547,6 +568,7 @@ impl Endpoint {
             self.active -= 1;
         }
         if session.is_done() {
+            session.disarm(&mut self.wire);
             self.sessions.remove(key);
         } else {
             session.arm(&mut self.wire);

@@ -4,6 +4,7 @@
 //! One task owns the engine; media threads own the streams; the store's writer owns the disk.
 
 pub mod engine;
+mod log;
 pub mod media_driver;
 pub mod port_pool;
 pub mod prompt_library;
@@ -13,6 +14,7 @@ mod setup;
 pub mod simulator;
 mod sip_transport;
 mod start;
+mod trace_retention;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};

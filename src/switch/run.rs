@@ -13,7 +13,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, Routes, Trunk, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TraceCounters, Trunk, TrunkState};
+use super::log;
 use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::service_manager::Watchdog;
@@ -22,6 +23,7 @@ use super::sip_transport::{Tls, Transports};
 use super::start::{
     concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
 };
+use super::trace_retention;
 use super::trunk_address::{Found, watch_trunks};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
@@ -81,6 +83,8 @@ pub struct Status {
     /// Datagrams of strangers dropped unread, because they sent too many or are banned.
     pub sip_throttled: u64,
     pub sip_banned: u64,
+    #[serde(flatten)]
+    pub traces: TraceCounters,
     /// Bans of strangers begun.
     pub bans: u64,
     /// Datagrams that the system did not take.
@@ -120,7 +124,8 @@ impl Switch {
         let (bound, public) = setup::media_address(config, &listen);
         let ports = config.media.ports;
         let pool = PortPool::new(bound, ports.first..=ports.last, PORT_REST, seed()?);
-        let engine = Engine::new(settings, seed()?);
+        let mut engine = Engine::new(settings, seed()?);
+        trace_retention::start(&mut engine, &opened.store, &config.trace);
         let (orders, orders_in) = mpsc::channel(16);
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
@@ -373,7 +378,7 @@ impl Running {
                 }
                 Output::NeedStreams(count) => self.make_streams(count),
                 Output::Records(changes) => self.record(changes),
-                Output::Trunk(status) => log_trunk(&status),
+                Output::Trunk(status) => log::trunk(&status),
                 Output::Said { .. } => {}
                 Output::Sighting { source, sighting } => {
                     tracing::warn!("SECURITY ip={source} event={sighting:?}");
@@ -449,7 +454,7 @@ impl Running {
 
     fn record(&mut self, changes: Vec<RecordChange>) {
         for change in &changes {
-            log_call(change);
+            log::call(change);
         }
         self.late_records.extend(changes);
         self.retry_records();
@@ -511,6 +516,7 @@ impl Running {
             sip_malformed: sip.malformed,
             sip_throttled: guard.throttled,
             sip_banned: guard.banned,
+            traces: self.engine.trace_counters(),
             bans: guard.bans,
             calls_over_rate: self.engine.calls_over_rate(),
             sip_unsent: self.transports.udp.unsent() + self.transports.connections.unsent(),
@@ -555,43 +561,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// One line when a call begins and one when it ends; nobody's number is in them but ours.
-fn log_call(change: &RecordChange) {
-    match change {
-        RecordChange::CallOpened(opened) => {
-            let number = opened.route.number.as_deref().unwrap_or_default();
-            tracing::info!(call = %opened.call, number, "call began");
-        }
-        RecordChange::CallClosed(closed) => {
-            tracing::info!(call = %closed.call, disposition = %closed.disposition, "call ended");
-        }
-        _ => {}
-    }
-}
-
-fn log_trunk(status: &TrunkStatus) {
-    match status {
-        TrunkStatus::Registered { trunk, expires } => {
-            tracing::info!(%trunk, seconds = expires.as_secs(), "registered");
-        }
-        TrunkStatus::RegistrationFailed {
-            trunk,
-            status,
-            retry_in,
-        } => {
-            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
-        }
-        TrunkStatus::LargeByUdp { trunk } => {
-            tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
-        }
-        TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
-        TrunkStatus::Down { trunk } => tracing::error!(%trunk, "the trunk no longer answers OPTIONS"),
-        TrunkStatus::Up { trunk } => tracing::info!(%trunk, "the trunk answers OPTIONS again"),
-        TrunkStatus::SeenAt { trunk, address } => {
-            tracing::info!(%trunk, %address, "the trunk sees us at another address");
-        }
     }
 }

@@ -280,8 +280,13 @@ fn most_calls(config: &Config) -> usize {
 }
 
 fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<Trunk, String> {
-    let password = trunk.password.as_ref().map(Secret::reveal).transpose();
-    let password = password.map_err(|problem| format!("[[trunk]] {}: password: {problem}", trunk.name))?;
+    let credentials = credentials_of(trunk, "password", &trunk.username, &trunk.password)?;
+    let accepts = credentials_of(
+        trunk,
+        "accept_password",
+        &trunk.accept_username,
+        &trunk.accept_password,
+    )?;
     let ours = listen_over(listen, trunk.transport);
     let port = ours.first().map_or(5060, SocketAddr::port);
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
@@ -300,15 +305,8 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
                 prefix: network.prefix,
             })
             .collect(),
-        credentials: trunk
-            .username
-            .clone()
-            .zip(password)
-            .map(|(username, password)| sip::Credentials {
-                username,
-                password,
-                realm: None,
-            }),
+        credentials,
+        accepts,
         register: trunk.register.then(|| seconds(trunk.register_seconds)),
         route: trunk
             .proxy
@@ -337,6 +335,24 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         options_failures: trunk.options_failures,
         ..Trunk::new(trunk.name.clone(), trunk.host.clone())
     })
+}
+
+fn credentials_of(
+    trunk: &TrunkConfig,
+    key: &str,
+    username: &Option<String>,
+    password: &Option<Secret>,
+) -> Result<Option<sip::Credentials>, String> {
+    let password = password.as_ref().map(Secret::reveal).transpose();
+    let password = password.map_err(|problem| format!("[[trunk]] {}: {key}: {problem}", trunk.name))?;
+    Ok(username
+        .clone()
+        .zip(password)
+        .map(|(username, password)| sip::Credentials {
+            username,
+            password,
+            realm: None,
+        }))
 }
 
 fn recipe_of(trunk: &TrunkConfig) -> Recipe {

@@ -445,3 +445,16 @@ fn no_phone_number_that_a_trunk_says_reaches_the_record() {
     });
     assert!(!said.unwrap().contains("2025550142"));
 }
+
+#[test]
+fn a_trunk_that_calls_from_anywhere_is_asked_to_prove_itself() {
+    let keys = "accept_username = \"them\"\naccept_password = \"secret\"\n";
+    let elsewhere = "198.51.100.77:5060".parse().unwrap();
+    let mut lines = Lines::new(&format!("{BASE}{keys}"));
+    let call = lines.call(elsewhere);
+    assert_eq!(lines.told_caller(&call), 401);
+    assert_eq!(lines.dialled(), []);
+    let mut lines = Lines::new(BASE);
+    lines.call(elsewhere);
+    assert_eq!(lines.all("SIP/2.0 ").len(), 0, "others are not answered");
+}

@@ -203,9 +203,6 @@ impl Session {
         if let Some(index) = self.dialogs.iter().position(|dialog| *dialog.remote_tag == *tag) {
             return Some(index);
         }
-        if self.dialogs.len() >= MAX_DIALOGS {
-            return None;
-        }
         let entry = wire.peers.get(self.peer);
         let (_, path) = self.invite.and_then(|key| wire.request_of(key))?;
         let transport = entry.map_or(path.transport, |entry| entry.peer.transport);
@@ -224,8 +221,20 @@ impl Session {
                 .unwrap_or_default()
                 .into();
         }
-        self.dialogs.push(dialog);
-        Some(self.dialogs.len() - 1)
+        if self.dialogs.len() < MAX_DIALOGS {
+            // Most calls have one.
+            self.dialogs.reserve_exact(1);
+            self.dialogs.push(dialog);
+            return Some(self.dialogs.len() - 1);
+        }
+        // An answer must be acknowledged, however many branches there are: one that only rang makes room for it, else
+        // one that was ended.
+        let is_answer = response.status().is_some_and(|status| status >= 200);
+        let spare = self.dialogs.iter().position(Dialog::is_spare);
+        let other = (0..self.dialogs.len()).find(|index| *index != self.current);
+        let index = spare.or(other).filter(|_| is_answer)?;
+        self.dialogs[index] = dialog;
+        Some(index)
     }
 
     /// A 2xx: every one gets its ACK, made from that response; one dialog is kept, others get BYE.
@@ -303,8 +312,13 @@ impl Session {
         let Ok(bytes) = writer.finish(Some("application/sdp"), sdp) else {
             return;
         };
-        wire.send(path, bytes.clone());
-        self.dialogs[index].keep_ack(Ack { cseq, bytes, path });
+        let kept = bytes.clone();
+        self.dialogs[index].keep_ack(Ack {
+            cseq,
+            bytes: kept,
+            path,
+        });
+        wire.send(path, bytes);
     }
 
     fn on_failure(&mut self, wire: &mut Wire, now: Instant, key: Key, response: &Message<'_>) {

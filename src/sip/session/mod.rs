@@ -179,6 +179,11 @@ impl Session {
         self.told
     }
 
+    /// Whether our INVITE may yet make a dialog that we keep.
+    pub fn awaits_answer(&self) -> bool {
+        self.state == State::Calling
+    }
+
     /// Finds the dialog of a request from the peer by its From tag.
     pub fn dialog_of(&self, request: &Message<'_>) -> Option<usize> {
         let tag = request.from.tag().unwrap_or_default();
@@ -212,6 +217,12 @@ impl Session {
     pub fn arm(&mut self, wire: &mut Wire) {
         let (deadline, who) = (self.deadline(), Waiting::Session(Key(self.id.0)));
         wire.deadlines.arm(&mut self.queued, deadline, who);
+    }
+
+    /// Takes back what [`Session::arm`] asked for; the session is over.
+    pub fn disarm(&self, wire: &mut Wire) {
+        wire.deadlines
+            .forget(self.queued, Waiting::Session(Key(self.id.0)));
     }
 
     /// Does what is due. `due` is the queue entry that came up.

@@ -37,6 +37,7 @@ impl Session {
         session.local = [b"<", request.to.uri, b">"].concat().into();
         session.remote = remote_name(request);
         session.contact = contact;
+        session.dialogs.reserve_exact(1);
         session.dialogs.push(Dialog::from_request(request, path));
         session.invite = Some(invite);
         session.invite_cseq = request.cseq.number;

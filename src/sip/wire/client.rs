@@ -58,15 +58,17 @@ impl Wire {
             Method::Invite => Machine::ClientInvite(ClientInvite::new(now, &times)),
             _ => Machine::Client(Client::new(now, &times)),
         };
-        self.send(path, bytes.clone());
+        // A copy is as long as the message; what it was written into is longer.
+        let kept = bytes.clone();
+        self.send(path, bytes);
         let key = self.transactions.insert(Transaction {
             machine,
             path,
             owner,
             method,
             nonce,
-            cseq: cseq_of(&bytes),
-            bytes,
+            cseq: cseq_of(&kept),
+            bytes: kept,
             cancel: None,
             reply: None,
             key: 0,
@@ -210,7 +212,7 @@ impl Wire {
                     self.resend(key);
                     continue;
                 }
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
             };
             reports.extend(self.report(key, step));
@@ -237,7 +239,7 @@ impl Wire {
                 continue;
             };
             let step = match &mut transaction.machine {
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
                 _ => continue,
             };

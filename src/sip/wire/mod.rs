@@ -235,6 +235,7 @@ impl Wire {
         Counters {
             sessions,
             transactions: self.transactions.len(),
+            deadlines: self.deadlines.len(),
             ..self.counters
         }
     }
@@ -327,6 +328,8 @@ impl Wire {
         let Some(transaction) = self.transactions.remove(key) else {
             return;
         };
+        self.deadlines
+            .forget(transaction.queued, Waiting::Transaction(key));
         if self.servers.get(&transaction.key) == Some(&key) {
             self.servers.remove(&transaction.key);
         }

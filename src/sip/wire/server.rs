@@ -63,6 +63,14 @@ impl Wire {
             .map(|transaction| (key, transaction.owner))
     }
 
+    /// The To tag of the last response that a served request got.
+    pub fn tag_of_response(&self, key: Key) -> Option<String> {
+        let mut scratch = Vec::new();
+        let response = Message::parse(&self.transactions.get(key)?.bytes, &mut scratch).ok()?;
+        let tag = response.to.tag()?;
+        Some(String::from_utf8_lossy(tag).into_owned())
+    }
+
     /// Whether this request, with another branch, is being served already (RFC 3261 §8.2.2.2).
     pub fn is_merged(&self, request: &Message<'_>) -> bool {
         request.to.tag().is_none() && self.merged.contains_key(&self.merge_key(request))
@@ -136,8 +144,9 @@ impl Wire {
             bytes.clone()
         };
         self.arm(key);
-        self.send(path, bytes.clone());
-        is_invite_success.then_some(bytes)
+        let repeated = is_invite_success.then(|| bytes.clone());
+        self.send(path, bytes);
+        repeated
     }
 
     /// Answers a request and keeps nothing (RFC 3261 §8.2.7).

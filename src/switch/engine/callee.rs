@@ -113,6 +113,8 @@ impl Exchange {
                 self.sessions.insert(session, (call.key, Side::Callee));
                 self.streams.insert(seat.stream, (call.key, Side::Callee));
                 self.lines[index].calls += 1;
+                let shown = dialling.request.public_number.as_ref();
+                self.trace_leg(call.book.call(), number, session, index, shown);
                 let told = EventKind::Dialled {
                     target: dialling.request.target.clone(),
                     office: dialling.request.office.clone(),

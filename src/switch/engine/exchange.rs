@@ -15,6 +15,7 @@ use super::line::Line;
 use super::rate::Rate;
 use super::reload::Generations;
 use super::settings::{Settings, TrunkState, TrunkStatus};
+use super::trace::Tracer;
 use super::{Now, Output};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
@@ -42,6 +43,7 @@ pub(super) struct Exchange {
     /// Calls that came in of late.
     pub incoming: Rate,
     pub over_rate: u64,
+    pub trace: Tracer,
 }
 
 impl Exchange {
@@ -70,6 +72,7 @@ impl Exchange {
             generations: Generations::default(),
             incoming: Rate::default(),
             over_rate: 0,
+            trace: Tracer::default(),
         }
     }
 
@@ -193,6 +196,7 @@ impl Exchange {
             transport: trunk.transport,
             large_by_tcp: trunk.large_by_tcp,
             credentials: trunk.credentials.clone(),
+            accepts: trunk.accepts.clone(),
             route: trunk.route.clone(),
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });

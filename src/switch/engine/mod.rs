@@ -20,6 +20,7 @@ mod recipe;
 mod reload;
 mod routes;
 mod settings;
+mod trace;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +42,8 @@ use guard::Guard;
 pub use guard::GuardCounters;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
 pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+use trace::Passing;
+pub use trace::{TraceCounters, TraceRules};
 
 /// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
 #[derive(Debug, Clone, Copy)]
@@ -193,6 +196,15 @@ impl Engine {
         self.guard.counters()
     }
 
+    /// Keeps traces of the calls that begin from now on; without this, none.
+    pub fn keep_traces(&mut self, rules: TraceRules) {
+        self.exchange.trace.set_rules(rules);
+    }
+
+    pub fn trace_counters(&self) -> TraceCounters {
+        self.exchange.trace.counters()
+    }
+
     /// Whether the flow of the oldest call waits for keys; for simulated callers.
     pub fn waits_for_keys(&self) -> bool {
         self.calls
@@ -207,8 +219,10 @@ impl Engine {
                 if !self.is_heard(now, &input) {
                     return;
                 }
+                self.trace_received(now, &input);
                 self.exchange.endpoint.handle_input(now.monotonic, input);
                 self.drain_sip(now);
+                self.exchange.trace.forget_knocking();
             }
             Input::Media(event) => self.on_media(now, event),
             Input::StreamReady(seat) => self.exchange.add_seat(seat),
@@ -272,6 +286,7 @@ impl Engine {
             self.exchange.sip_deadline,
             self.exchange.timers.next(),
             self.exchange.next_tending(),
+            self.exchange.trace.deadline(),
         ];
         Output::Wait(deadlines.into_iter().flatten().min())
     }
@@ -284,6 +299,27 @@ impl Engine {
             }
             _ => true,
         }
+    }
+
+    fn trace_received(&mut self, now: Now, input: &sip::Input<'_>) {
+        let sip::Input::Received {
+            local,
+            source,
+            transport,
+            bytes,
+        } = *input
+        else {
+            return;
+        };
+        let is_peer = self.exchange.endpoint.is_peer(source.ip());
+        let passing = Passing {
+            sent: false,
+            local,
+            remote: source,
+            transport,
+            bytes,
+        };
+        self.exchange.trace.pass(now, passing, is_peer);
     }
 
     fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
@@ -314,6 +350,14 @@ impl Engine {
                     if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
                         self.guard.sent_to(now.monotonic, destination.ip());
                     }
+                    let passing = Passing {
+                        sent: true,
+                        local,
+                        remote: destination,
+                        transport,
+                        bytes: &bytes,
+                    };
+                    self.exchange.trace.pass(now, passing, true);
                     self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
@@ -326,6 +370,7 @@ impl Engine {
                 sip::Output::Event(event) => self.on_sip(now, event),
                 sip::Output::Wait(deadline) => {
                     self.exchange.sip_deadline = deadline;
+                    self.exchange.settle_traces(now);
                     return;
                 }
                 _ => return,

@@ -31,6 +31,8 @@ pub struct Trunk {
     pub large_by_tcp: bool,
     pub networks: Vec<sip::Network>,
     pub credentials: Option<sip::Credentials>,
+    /// What its requests prove themselves with when they come from elsewhere than its addresses.
+    pub accepts: Option<sip::Credentials>,
     /// Seconds of registration asked for; none when the trunk knows us by our address.
     pub register: Option<Duration>,
     /// Route value of an outbound proxy.
@@ -84,6 +86,7 @@ impl Trunk {
             large_by_tcp: false,
             networks: Vec::new(),
             credentials: None,
+            accepts: None,
             register: None,
             route: None,
             registrar: None,

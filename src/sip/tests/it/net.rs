@@ -395,8 +395,8 @@ impl Net {
         for node in &self.nodes {
             let counters = node.endpoint.counters();
             assert_eq!(
-                (counters.sessions, counters.transactions),
-                (0, 0),
+                (counters.sessions, counters.transactions, counters.deadlines),
+                (0, 0, 0),
                 "left behind at {}",
                 node.address
             );
