@@ -5,4 +5,5 @@
 mod installing;
 mod process;
 mod running;
+mod trunk_names;
 mod trunks;
