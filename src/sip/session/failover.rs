@@ -1,5 +1,5 @@
-//! Requests that are sent again in another form or to other targets of the same peer: for an INVITE that nobody answers, and for requests of a call whose way died
-//! (RFC 3263 §4.3).
+//! Requests that are sent again: in another form, or to another target of the same peer, because nobody answers the
+//! INVITE or the way of a call died (RFC 3263 §4.3).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

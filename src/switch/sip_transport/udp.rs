@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -99,7 +100,7 @@ impl UdpSockets {
         };
         if let Err(error) = sent {
             self.unsent += 1;
-            if says_unreachable(error.kind()) && self.unreachable.len() < MOST_UNREACHABLE {
+            if says_unreachable(&error) && self.unreachable.len() < MOST_UNREACHABLE {
                 self.unreachable.push_back(destination);
             }
         }
@@ -116,18 +117,19 @@ impl UdpSockets {
     }
 }
 
-/// Whether an error is about the way rather than about room for the moment.
-fn says_unreachable(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        kind,
-        HostUnreachable
-            | NetworkUnreachable
-            | NetworkDown
-            | ConnectionRefused
-            | PermissionDenied
-            | AddrNotAvailable
-    )
+/// Whether an error is about the way rather than about room for the moment, or a message that is too long.
+fn says_unreachable(error: &io::Error) -> bool {
+    let passing = [
+        Errno::AGAIN,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::INTR,
+        Errno::MSGSIZE,
+    ];
+    error.kind() != io::ErrorKind::WouldBlock
+        && !passing
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -151,7 +153,7 @@ mod tests {
     async fn an_address_without_a_way_is_told() {
         let mut sockets = UdpSockets::bind(&["127.0.37.1:0".parse().unwrap()]).unwrap();
         let local = sockets.addresses().next().unwrap();
-        // A socket of the loopback has no way to the open network, and none of IPv6 at all.
+        // A socket of IPv4 has no way there.
         let outside: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
         sockets.send(local, outside, b"x");
         assert_eq!(sockets.next_unreachable(), Some(outside));
