@@ -61,7 +61,7 @@ impl Endpoint {
             return;
         };
         let path = Path {
-            advertised: entry.peer.advertised(),
+            advertised: entry.advertised_for(path),
             peer: Some(entry.peer.id),
             ..path
         };
@@ -204,13 +204,13 @@ impl Endpoint {
             return self.refuse(request, path, status, lines.as_bytes());
         }
         let Ok(sdp) = crate::body::sdp(request) else {
-            return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
+            return self.refuse(request, path, 415, crate::body::READABLE);
         };
         let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
-        let values = peer_values(entry);
+        let values = peer_values(entry, path);
         let peer = values.0;
         let Some(transaction) = self.wire.serve(request, path, Owner::Nobody) else {
             return self.refuse_for_now(request, path);

@@ -118,7 +118,12 @@ impl Exchange {
     /// How far an address that a trunk's peer named for its sound is trusted. A trunk that is itself on a private
     /// network may name private addresses; nothing is sent first to any other that must not be sent to, and nothing
     /// for long to one from which nothing comes.
-    pub fn source_rule(&self, trunk: usize, described: Option<SocketAddr>) -> SourceRule {
+    pub fn source_rule(
+        &self,
+        trunk: usize,
+        described: Option<SocketAddr>,
+        expected: Option<IpAddr>,
+    ) -> SourceRule {
         let near = self.lines.get(trunk).is_some_and(|line| {
             !line.targets.is_empty() && line.targets.iter().all(|target| is_private(target.ip()))
         });
@@ -132,6 +137,7 @@ impl Exchange {
         SourceRule {
             send_first: allowed,
             unheard_limit: default.unheard_limit.filter(|_| !near),
+            expected,
             ..default
         }
     }

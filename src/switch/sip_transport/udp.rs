@@ -153,6 +153,7 @@ mod tests {
     async fn an_address_without_a_way_is_told() {
         let mut sockets = UdpSockets::bind(&["127.0.37.1:0".parse().unwrap()]).unwrap();
         let local = sockets.addresses().next().unwrap();
+        sockets.sockets[0].1.writable().await.unwrap();
         // A socket of IPv4 has no way there.
         let outside: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
         sockets.send(local, outside, b"x");
