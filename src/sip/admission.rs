@@ -61,7 +61,7 @@ impl Endpoint {
             return;
         };
         let path = Path {
-            advertised: entry.peer.advertised(),
+            advertised: entry.advertised_for(path),
             peer: Some(entry.peer.id),
             ..path
         };
@@ -210,7 +210,7 @@ impl Endpoint {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
-        let values = peer_values(entry);
+        let values = peer_values(entry, path);
         let peer = values.0;
         let Some(transaction) = self.wire.serve(request, path, Owner::Nobody) else {
             return self.refuse_for_now(request, path);

@@ -141,6 +141,9 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
+                for peer in self.wire.peers.reached_at(remote, transport) {
+                    self.with_binding(peer, |binding, wire| binding.on_connection_lost(wire, now));
+                }
                 for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
@@ -548,7 +551,7 @@ impl Endpoint {
         let entry = session.and_then(|session| self.wire.peers.get(session.peer));
         match entry {
             Some(entry) => Path {
-                advertised: entry.peer.advertised(),
+                advertised: entry.advertised_for(path),
                 peer: Some(entry.peer.id),
                 ..path
             },

@@ -235,6 +235,6 @@ fn remote_name(request: &Message<'_>) -> Box<[u8]> {
 }
 
 /// What a new session keeps of its peer.
-pub(crate) fn peer_values(entry: &PeerEntry) -> (PeerId, String) {
-    (entry.peer.id, entry.contact())
+pub(crate) fn peer_values(entry: &PeerEntry, path: Path) -> (PeerId, String) {
+    (entry.peer.id, entry.contact_for(path))
 }
