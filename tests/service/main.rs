@@ -10,6 +10,6 @@ mod far_end;
 mod installing;
 mod process;
 mod running;
-mod transports;
 mod tracing;
+mod transports;
 mod trunks;
