@@ -411,7 +411,8 @@ impl Endpoint {
             return self.on_cancel(now, request, path);
         }
         match self.session_of(request) {
-            None if self.is_ahead(request) => {}
+            // A stream repeats nothing.
+            None if !path.transport.is_reliable() && self.is_ahead(request) => {}
             Some(id) => {
                 if !self.is_genuine(now, id, request, path) {
                     return;

@@ -414,3 +414,15 @@ fn a_registration_is_renewed_when_its_connection_breaks_though_not_for_every_tim
     side.wait(Duration::from_secs(20));
     assert_eq!(side.taken().len(), 1);
 }
+
+#[test]
+fn a_request_ahead_of_its_dialog_is_answered_over_a_stream_for_it_would_not_come_again() {
+    let mut side = Side::new(Transport::Tcp, false);
+    side.call(SDP_A);
+    let invite = side.last("INVITE").text;
+    let pretended = format!("SIP/2.0 200 OK\r\nTo: {}\r\n\r\n", header(&invite, "From"));
+    let bye = in_dialog(&pretended, "BYE", 1, "ahead", "", "");
+    let bye = bye.replace("call-1@bob", &header(&invite, "Call-ID"));
+    side.hear(Transport::Tcp, TARGET, &by(Transport::Tcp, &bye));
+    assert_eq!(side.last("481 BYE").connection, Some(address(TARGET)));
+}
