@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Message, Method, ParseError, refusal};
+use crate::message::{Buffers, Message, Method, ParseError, refusal};
 use crate::peer::{Peer, PeerId};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
-use crate::session::{ALLOW, Session};
+use crate::session::Session;
 use crate::slab::{Key, Slab};
 use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
@@ -98,6 +98,7 @@ pub struct Endpoint {
     pub(crate) active: usize,
     /// OPTIONS pings on their way.
     pub(crate) probes: Vec<(Key, Instant)>,
+    buffers: Buffers,
 }
 
 impl Endpoint {
@@ -110,6 +111,7 @@ impl Endpoint {
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -339,14 +341,19 @@ impl Endpoint {
 
     fn on_bytes(&mut self, now: Instant, path: Path, bytes: &[u8]) {
         let source = path.remote;
-        let mut scratch = Vec::new();
-        match Message::parse(bytes, &mut scratch) {
+        let mut text = std::mem::take(&mut self.buffers.text);
+        let mut headers = self.buffers.headers();
+        match Message::parse_into(bytes, &mut text, &mut headers) {
             Ok(message) if message.status().is_some() => {
                 if let Some(report) = self.wire.on_response(now, &message) {
                     self.on_report(now, report, Some((&message, source)));
                 }
+                headers = message.into_headers();
             }
-            Ok(message) => self.on_request(now, &message, path),
+            Ok(message) => {
+                self.on_request(now, &message, path);
+                headers = message.into_headers();
+            }
             Err(ParseError::Empty) => {
                 // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
                 if path.transport.is_reliable() && bytes == b"\r\n\r\n" {
@@ -357,11 +364,13 @@ impl Endpoint {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
                 let is_peer = self.wire.peers.sender(path, b"").is_some();
-                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                if let Some(bytes) = is_peer.then(|| refusal(bytes, error, source)).flatten() {
                     self.wire.send(path, bytes);
                 }
             }
         }
+        self.buffers.keep(headers);
+        self.buffers.text = text;
     }
 
     fn on_report(&mut self, now: Instant, report: Report, response: Option<(&Message<'_>, SocketAddr)>) {
@@ -416,7 +425,7 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((invite, owner)) = self.wire.cancelled(request) else {
+        let Some((invite, owner)) = self.wire.cancelled(request, path) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
@@ -428,7 +437,7 @@ impl Endpoint {
             .and_then(|id| self.sessions.get(Key(id.0)))
             .map(|session| session.tag().to_owned())
             .or_else(|| self.wire.tag_of_response(invite))
-            .unwrap_or_else(|| self.wire.stateless_tag(request));
+            .unwrap_or_else(|| self.wire.stateless_tag(request).as_str().to_owned());
         let response = Response {
             status: 200,
             tag: &tag,
@@ -524,15 +533,10 @@ impl Endpoint {
         let tag = self.wire.stateless_tag(request);
         let response = Response {
             status,
-            tag: &tag,
+            tag: tag.as_str(),
             lines,
             ..Response::default()
         };
         self.wire.respond_stateless(request, path, &response);
     }
-}
-
-/// The Allow line.
-pub(crate) fn allow_line() -> String {
-    format!("Allow: {ALLOW}\r\n")
 }

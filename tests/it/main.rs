@@ -9,6 +9,7 @@
 mod hotline;
 mod lines;
 mod office_hours;
+mod reflection;
 mod reload;
 mod routes;
 mod sim;
