@@ -62,13 +62,7 @@ impl Exchange {
         }
         let opened = self.opened(now, &route, index, invite);
         self.trace_call(now, &opened, &route, index, invite);
-        let full = calls >= self.settings.most_calls || self.is_full(index, &route);
-        let refused = match () {
-            () if !self.records_accepted => Some("records_cannot_be_written"),
-            () if full => Some("all_lines_in_use"),
-            () if self.is_draining() => Some("shutting_down"),
-            () => None,
-        };
+        let refused = self.refusal(calls, index, &route);
         let seat = if refused.is_none() { self.take_seat() } else { None };
         let (Some(seat), None) = (seat, refused) else {
             let (reason, disposition) = (
@@ -176,6 +170,17 @@ impl Exchange {
             max_forwards,
         };
         (key, Box::new(call))
+    }
+
+    /// Why no call is taken at all, if so.
+    fn refusal(&self, calls: usize, index: usize, route: &Route) -> Option<&'static str> {
+        let full = calls >= self.settings.most_calls || self.is_full(index, route);
+        match () {
+            () if !self.records_accepted => Some("records_cannot_be_written"),
+            () if full => Some("all_lines_in_use"),
+            () if self.is_draining() => Some("shutting_down"),
+            () => None,
+        }
     }
 
     /// Whether a trunk has no room for one more caller. One whose flow dials will want a second channel, and must not
