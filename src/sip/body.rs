@@ -9,7 +9,10 @@ const MAX_DEPTH: usize = 2;
 /// Longest boundary (RFC 2046 §5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// The body is of a kind that is not read: answer 415.
+/// What a 415 says that we would have read (RFC 3261 §21.4.13).
+pub(crate) const READABLE: &[u8] = b"Accept: application/sdp\r\nAccept-Encoding: identity\r\n";
+
+/// The body is of a kind that is not read: answer 415 with `READABLE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnsupportedBody;
 

@@ -11,9 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use media::{Plane, PlaneConfig, StreamId};
 use trunkline::call::leg::Seat;
 use trunkline::call::record::RecordChange;
+use trunkline::call::trace::Keep;
 use trunkline::config::Config;
 use trunkline::directory::{Dataset, Directory};
-use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Settings, Trunk};
+use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Settings, TraceRules, Trunk};
 use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::TrunkName;
 
@@ -194,6 +195,10 @@ impl World {
             routes,
             directories: [directory, renumbered()],
         };
+        world.engine.keep_traces(TraceRules {
+            keep: Keep::All,
+            most_per_second: 1000,
+        });
         world.resolve(false);
         world.pump();
         world

@@ -251,8 +251,8 @@ fn race_26_a_callee_may_update_its_reliable_early_answer() {
     net.run(TICK);
     assert_eq!(
         net.inbox.last().unwrap().kind(),
-        "481 UPDATE",
-        "there is no dialog yet"
+        "INVITE",
+        "it overtook the response that makes its dialog, and is repeated"
     );
     let reliable = format!("{CONTACT}Require: 100rel\r\nRSeq: 7\r\n");
     net.reply(&invite, "183 Progress", "b1", &reliable, text(SDP_B));
@@ -307,4 +307,21 @@ fn race_48_no_redirect_is_followed_whatever_it_names() {
             net.assert_clean();
         }
     }
+}
+
+#[test]
+fn race_26_an_early_update_that_is_open_when_the_call_ends_is_answered_all_the_same() {
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", "Require: 100rel\r\n", OFFER));
+    let session = net.incoming(0);
+    net.act(0, |endpoint, now| endpoint.progress(now, session, SDP_B.to_vec()));
+    net.run(TICK);
+    let progress = net.got("183 INVITE");
+    let rack = format!("RAck: {} 1 INVITE\r\n", header(&progress, "RSeq"));
+    net.script(&in_dialog(&progress, "PRACK", 2, "p", &rack, ""));
+    net.script(&in_dialog(&progress, "UPDATE", 3, "u", "", text(AGAIN)));
+    net.script(&request("CANCEL", "i1", "", ""));
+    net.run(TICK);
+    assert_eq!((net.count("487 UPDATE"), net.count("487 INVITE")), (1, 1));
+    net.assert_clean();
 }
