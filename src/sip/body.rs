@@ -42,7 +42,14 @@ fn find<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     let Some(content_type) = message.header(Name::ContentType) else {
         return message.body.starts_with(b"v=0").then_some(message.body);
     };
-    search(content_type, message.body)
+    let kind = split_type(content_type).0;
+    if kind.eq_ignore_ascii_case(b"application/sdp") {
+        return Some(message.body);
+    }
+    // What is neither costs no memory.
+    is_multipart(kind)
+        .then(|| search(content_type, message.body))
+        .flatten()
 }
 
 /// Whether a body that is not understood may be passed over (RFC 3261 §20.11).

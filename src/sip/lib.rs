@@ -17,6 +17,7 @@ mod identity;
 pub mod message;
 mod peer;
 mod peers;
+mod probe;
 mod reason;
 mod registration;
 mod reply;
@@ -31,5 +32,6 @@ pub use event::{
     Cause, Ended, Event, Failure, IncomingInvite, Input, Invite, InviteError, Output, Party, Reason,
     SessionId, Sighting,
 };
+pub use identity::{HeaderRefused, check_header};
 pub use peer::{Credentials, Network, Peer, PeerId, Transport};
 pub use registration::Registration;

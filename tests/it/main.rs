@@ -7,12 +7,16 @@
 )]
 
 mod hotline;
+mod lines;
 mod office_hours;
+mod reflection;
 mod reload;
 mod routes;
 mod sim;
 mod strangers;
 mod support;
 mod trace;
+mod trunk_failover;
+mod trunk_recipes;
 mod unkind_networks;
 mod zip_cases;

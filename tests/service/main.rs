@@ -12,4 +12,5 @@ mod process;
 mod running;
 mod tracing;
 mod transports;
+mod trunk_names;
 mod trunks;
