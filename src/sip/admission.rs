@@ -15,7 +15,7 @@ use crate::session::{
 };
 use crate::slab::Key;
 use crate::verifier::{Verdict, Verifier};
-use crate::wire::{Owner, Path, Purpose};
+use crate::wire::{Owner, Path, Purpose, parse_slot};
 
 /// What tools that look for switches call themselves, in small letters.
 const SCANNERS: [&str; 10] = [
@@ -49,6 +49,43 @@ fn stranger(request: &Message<'_>) -> Sighting {
 }
 
 impl Endpoint {
+    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
+    pub(crate) fn is_ahead(&self, request: &Message<'_>) -> bool {
+        let slot = request.to.tag().and_then(parse_slot);
+        let found = slot.and_then(|(index, nonce)| {
+            let session = self.sessions.get(self.sessions.key_at(index)?)?;
+            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
+        });
+        found.is_some_and(Session::awaits_answer)
+    }
+
+    /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
+    pub(crate) fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
+        let Some((invite, owner)) = self.wire.cancelled(request, path) else {
+            return self.refuse_unknown(now, request, path);
+        };
+        let session = match owner {
+            Owner::Session(id, _) => Some(id),
+            _ => None,
+        };
+        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
+        let tag = session
+            .and_then(|id| self.sessions.get(Key(id.0)))
+            .map(|session| session.tag().to_owned())
+            .or_else(|| self.wire.tag_of_response(invite))
+            .unwrap_or_else(|| self.wire.stateless_tag(request).as_str().to_owned());
+        let response = Response {
+            status: 200,
+            tag: &tag,
+            ..Response::default()
+        };
+        // Before the 487 to the INVITE: some peers end on whichever comes first.
+        self.wire.respond_stateless(request, path, &response);
+        if let Some(id) = session {
+            self.with_session(id, |session, wire| session.on_cancel(wire, now, request));
+        }
+    }
+
     pub(crate) fn admit(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         let Start::Request { uri, .. } = request.start else {
             return;

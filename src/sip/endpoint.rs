@@ -424,33 +424,6 @@ impl Endpoint {
         }
     }
 
-    /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
-    fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((invite, owner)) = self.wire.cancelled(request, path) else {
-            return self.refuse_unknown(now, request, path);
-        };
-        let session = match owner {
-            Owner::Session(id, _) => Some(id),
-            _ => None,
-        };
-        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
-        let tag = session
-            .and_then(|id| self.sessions.get(Key(id.0)))
-            .map(|session| session.tag().to_owned())
-            .or_else(|| self.wire.tag_of_response(invite))
-            .unwrap_or_else(|| self.wire.stateless_tag(request).as_str().to_owned());
-        let response = Response {
-            status: 200,
-            tag: &tag,
-            ..Response::default()
-        };
-        // Before the 487 to the INVITE: some peers end on whichever comes first.
-        self.wire.respond_stateless(request, path, &response);
-        if let Some(id) = session {
-            self.with_session(id, |session, wire| session.on_cancel(wire, now, request));
-        }
-    }
-
     /// The session whose tag stands in To, when its Call-ID fits too.
     fn session_of(&self, request: &Message<'_>) -> Option<SessionId> {
         let (index, nonce) = parse_slot(request.to.tag()?)?;
@@ -458,16 +431,6 @@ impl Endpoint {
         let session = self.sessions.get(key)?;
         let fits = session.nonce == nonce && *session.call_id == *request.call_id;
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
-    }
-
-    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
-    fn is_ahead(&self, request: &Message<'_>) -> bool {
-        let slot = request.to.tag().and_then(parse_slot);
-        let found = slot.and_then(|(index, nonce)| {
-            let session = self.sessions.get(self.sessions.key_at(index)?)?;
-            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
-        });
-        found.is_some_and(Session::awaits_answer)
     }
 
     /// The way back to a session's peer.

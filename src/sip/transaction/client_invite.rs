@@ -77,8 +77,8 @@ impl ClientInvite {
                 (State::Completed, ack)
             }
             (State::Calling | State::Proceeding, Tell::Failure) => {
-                let linger = if times.reliable { Duration::ZERO } else { TIMER_D };
-                self.clocks.only_expire(now + linger);
+                // Also over reliable transports: another branch of a fork may answer yet.
+                self.clocks.only_expire(now + TIMER_D);
                 (
                     State::Completed,
                     Step {
@@ -279,7 +279,7 @@ mod tests {
         let mut invite = ClientInvite::new(now, &times);
         assert_eq!(invite.next_timeout(), Some(now + times.patience()));
         assert!(invite.on_response(now, Tell::Failure, &times).ack);
-        invite.on_timeout(now);
+        assert_eq!(invite.on_timeout(now + TIMER_D), Step::NOTHING);
         assert!(invite.is_terminated());
     }
 

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(26);
 /// What agents act on: the time, chance, and what they send and want to be reminded of.
 pub struct Stage {
     pub now: Instant,
+    /// Whether SIP is carried by connections, so that nothing but a 2xx to INVITE is repeated.
+    pub is_reliable: bool,
     pub chance: Chance,
     /// From, to, bytes; SIP and RTP.
     pub sends: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
@@ -221,6 +223,10 @@ impl Agent {
         }
         let repeated = &mut list[at];
         if is_request && repeated.provisional && repeated.message.method() == "INVITE" {
+            return;
+        }
+        let is_success = repeated.message.status().is_some_and(|status| status < 300);
+        if stage.is_reliable && !is_success {
             return;
         }
         repeated.gap = if is_request && repeated.message.method() == "INVITE" {

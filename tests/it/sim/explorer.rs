@@ -124,7 +124,16 @@ fn explore(seed: u64, keep_log: bool) -> Explored {
         doubled: [0, 30, 150][usize::try_from(seed % 3).unwrap()],
         slow: Duration::from_millis([0, 300, 4000, 1500, 0][usize::try_from(seed % 5).unwrap()]),
     };
-    let mut world = World::new(seed, wires);
+    // One world in eight is connected by TCP.
+    let transport = match seed % 8 {
+        7 => sip::Transport::Tcp,
+        _ => sip::Transport::Udp,
+    };
+    let mut world = World::with(seed, wires, |trunks| {
+        trunks.iter_mut().for_each(|trunk| trunk.transport = transport);
+    });
+    world.transport = transport;
+    world.stage.is_reliable = transport.is_reliable();
     world.log = keep_log.then(DefaultHasher::new);
     world.offices = Box::new(|chance, _| plans::office(chance));
     for _ in 0..CALLS {
@@ -161,6 +170,8 @@ fn operate(chance: &mut Chance, world: &mut World) {
             (Operation::DropTrunk, Some(Operation::Reload)),
             (Operation::DropNumbers, Some(Operation::Reload)),
             (Operation::Resolve, None),
+            (Operation::Break, None),
+            (Operation::Break, Some(Operation::Break)),
             (Operation::Records(false), Some(Operation::Records(true))),
             (Operation::Ports(false), Some(Operation::Ports(true))),
             (Operation::Totals(false), Some(Operation::Totals(true))),

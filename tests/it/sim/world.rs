@@ -59,6 +59,8 @@ pub enum Operation {
     Totals(bool),
     /// The wall clock jumps by so many seconds.
     Clock(i64),
+    /// The connections with the first trunk break, with what was on them.
+    Break,
     Drain,
     EndAll,
 }
@@ -158,6 +160,7 @@ impl World {
             engine: Engine::new(settings, chance.fill()),
             stage: Stage {
                 now: begun,
+                is_reliable: false,
                 chance,
                 sends: Vec::new(),
                 alarms: Vec::new(),
@@ -453,6 +456,7 @@ impl World {
                 self.wall = self.wall.checked_add(SignedDuration::from_secs(seconds)).unwrap();
                 return;
             }
+            Operation::Break => return self.break_connections(),
             Operation::Drain => Input::Drain,
             Operation::EndAll => Input::EndAll,
         };
@@ -463,6 +467,19 @@ impl World {
         ) {
             self.pump();
             self.resolve(false);
+        }
+    }
+
+    fn break_connections(&mut self) {
+        self.queue.retain(|_, happening| match happening {
+            Happening::Datagram(from, to, _) => ![*from, *to].contains(&switch()),
+            _ => true,
+        });
+        for remote in [trunk(), address("127.0.11.2:5060")] {
+            let transport = self.transport;
+            let lost = sip::Input::ConnectionLost { remote, transport };
+            self.engine.handle_input(self.moment(), Input::Sip(lost));
+            self.pump();
         }
     }
 
@@ -616,6 +633,11 @@ impl World {
     }
 
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        if self.transport.is_reliable() && [from, to].contains(&switch()) {
+            // Nothing is lost or overtaken on a connection, unless it breaks.
+            let at = self.stage.now + Duration::from_millis(15);
+            return self.enqueue(at, Happening::Datagram(from, to, bytes));
+        }
         if self.stage.chance.hits(self.wires.lost) {
             return;
         }
