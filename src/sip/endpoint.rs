@@ -383,8 +383,9 @@ impl Endpoint {
             Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
-                let is_peer = self.wire.peers.sender(path, b"").is_some();
-                if let Some(bytes) = refusal(bytes, error, source).filter(|_| is_peer) {
+                if self.wire.peers.sender(path, b"").is_some()
+                    && let Some(bytes) = refusal(bytes, error, source)
+                {
                     self.wire.send(path, bytes);
                 }
             }

@@ -69,12 +69,59 @@ pub struct Header<'a> {
     pub value: &'a [u8],
 }
 
+/// Header lines kept without memory of their own: as many as most messages have.
+const FEW: usize = 24;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Headers<'a> {
+    few: [Header<'a>; FEW],
+    length: usize,
+    /// All of them, once they are more than a few.
+    many: Vec<Header<'a>>,
+}
+
+impl<'a> Headers<'a> {
+    fn new() -> Self {
+        let none = Header {
+            name: Name::Other,
+            name_text: b"",
+            value: b"",
+        };
+        Self {
+            few: [none; FEW],
+            length: 0,
+            many: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, header: Header<'a>) {
+        match self.few.get_mut(self.length) {
+            Some(place) => *place = header,
+            None => {
+                if self.many.is_empty() {
+                    self.many = self.few.to_vec();
+                }
+                self.many.push(header);
+            }
+        }
+        self.length += 1;
+    }
+}
+
+impl<'a> std::ops::Deref for Headers<'a> {
+    type Target = [Header<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        self.few.get(..self.length).unwrap_or(&self.many)
+    }
+}
+
 /// A parsed message, borrowing its bytes. One that exists has exactly one From, To, Call-ID and CSeq, a readable top
 /// Via, and a body of the length it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
     pub start: Start<'a>,
-    headers: Vec<Header<'a>>,
+    headers: Headers<'a>,
     pub body: &'a [u8],
     pub via: Via<'a>,
     pub from: Address<'a>,
@@ -109,7 +156,7 @@ impl<'a> Message<'a> {
         Self::assemble(start, headers, body)
     }
 
-    fn assemble(start: Start<'a>, headers: Vec<Header<'a>>, body: &'a [u8]) -> Result<Self, ParseError> {
+    fn assemble(start: Start<'a>, headers: Headers<'a>, body: &'a [u8]) -> Result<Self, ParseError> {
         let via_value = find(&headers, Name::Via).ok_or(ParseError::MissingHeader("Via"))?;
         let via = split_commas(via_value)
             .next()
@@ -291,8 +338,8 @@ fn parse_status_line(line: &[u8]) -> Result<Start<'_>, ParseError> {
     }
 }
 
-fn parse_headers(lines: Lines<'_>) -> Result<Vec<Header<'_>>, ParseError> {
-    let mut headers = Vec::with_capacity(24);
+fn parse_headers(lines: Lines<'_>) -> Result<Headers<'_>, ParseError> {
+    let mut headers = Headers::new();
     let (mut vias, mut contacts) = (0, 0);
     for (number, line) in lines.enumerate().map(|(index, line)| (index + 2, line)) {
         if headers.len() == MAX_HEADERS {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use siphasher::sip128::Hasher128;
+use smallvec::SmallVec;
 
 use super::{Machine, Owner, Path, Transaction, Wire};
 use crate::message::{Message, Method};
@@ -163,7 +164,9 @@ impl Wire {
         match request.via.branch() {
             Some(branch) if branch.len() > 7 && branch.starts_with(b"z9hG4bK") => {
                 part(branch);
-                part(&request.via.host.to_ascii_lowercase());
+                let mut host = SmallVec::<[u8; 64]>::from_slice(request.via.host);
+                host.make_ascii_lowercase();
+                part(&host);
                 part(&request.via.port.unwrap_or(0).to_be_bytes());
             }
             branch => {

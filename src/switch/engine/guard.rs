@@ -5,11 +5,12 @@
 //! Every table is bounded: a flood of forged sources pushes out quiet sources, and never a ban. A source is one IPv4
 //! address or one IPv6 /64.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use sip::Sighting;
+use smallvec::SmallVec;
 
 /// Datagrams a second that a source may send for long, and at once.
 const RATE: f64 = 20.0;
@@ -64,7 +65,7 @@ struct Behaviour {
     tokens: f64,
     filled_at: Instant,
     /// Points with their times, oldest first; fewer than `LIMIT`, for a ban clears them.
-    points: Vec<(Instant, u32)>,
+    points: SmallVec<[(Instant, u32); 5]>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +78,8 @@ struct Ban {
 #[derive(Debug)]
 struct Recent<V> {
     values: HashMap<Source, (u64, V)>,
-    order: BTreeMap<u64, Source>,
+    /// Uses, longest ago first; the latest of a source is the one that counts.
+    order: VecDeque<(u64, Source)>,
     next: u64,
     most: usize,
 }
@@ -86,7 +88,7 @@ impl<V> Recent<V> {
     fn new(most: usize) -> Self {
         Self {
             values: HashMap::new(),
-            order: BTreeMap::new(),
+            order: VecDeque::new(),
             next: 0,
             most,
         }
@@ -96,14 +98,18 @@ impl<V> Recent<V> {
     fn touch(&mut self, source: Source, make: impl FnOnce() -> V) -> &mut V {
         self.next += 1;
         let next = self.next;
-        if let Some((place, _)) = self.values.get(&source) {
-            self.order.remove(place);
-        } else if self.values.len() >= self.most
-            && let Some((_, oldest)) = self.order.pop_first()
+        if self.values.len() >= self.most
+            && !self.values.contains_key(&source)
+            && let Some(oldest) = self.oldest()
         {
             self.values.remove(&oldest);
         }
-        self.order.insert(next, source);
+        // Room for as many uses that no longer count, so that these are looked for seldom, and nothing is allocated.
+        if self.order.len() > 2 * self.values.len() + 64 {
+            let values = &self.values;
+            self.order.retain(|used| counts(values, *used));
+        }
+        self.order.push_back((next, source));
         let entry = self.values.entry(source).or_insert_with(|| (next, make()));
         entry.0 = next;
         &mut entry.1
@@ -114,23 +120,35 @@ impl<V> Recent<V> {
     }
 
     fn remove(&mut self, source: Source) {
-        if let Some((place, _)) = self.values.remove(&source) {
-            self.order.remove(&place);
+        self.values.remove(&source);
+    }
+
+    /// The source used longest ago.
+    fn oldest(&mut self) -> Option<Source> {
+        while let Some(&(place, source)) = self.order.front() {
+            if counts(&self.values, (place, source)) {
+                return Some(source);
+            }
+            self.order.pop_front();
         }
+        None
     }
 
     /// Forgets those used longest ago that are worth nothing any more; few at a time.
     fn shed(&mut self, is_stale: impl Fn(&V) -> bool) {
         for _ in 0..2 {
-            let Some(&source) = self.order.values().next() else {
-                return;
-            };
+            let Some(source) = self.oldest() else { return };
             if !self.get(source).is_some_and(&is_stale) {
                 return;
             }
             self.remove(source);
         }
     }
+}
+
+/// Whether a use is the latest of its source.
+fn counts<V>(values: &HashMap<Source, (u64, V)>, (place, source): (u64, Source)) -> bool {
+    values.get(&source).is_some_and(|(latest, _)| *latest == place)
 }
 
 /// Who may be heard of those that are not trunks.
@@ -218,7 +236,7 @@ impl Guard {
         self.behaviours.touch(source, || Behaviour {
             tokens: BURST,
             filled_at: now,
-            points: Vec::new(),
+            points: SmallVec::new(),
         })
     }
 
@@ -360,7 +378,7 @@ mod tests {
         }
         assert!(!guard.admits(now, banned));
         assert_eq!(guard.behaviours.values.len(), MOST_SOURCES);
-        assert_eq!(guard.behaviours.order.len(), MOST_SOURCES);
+        assert!(guard.behaviours.order.len() <= 2 * MOST_SOURCES + 65);
         assert_eq!(guard.acquainted.values.len(), MOST_ACQUAINTED);
         for number in 0..100_000u32 {
             guard.sighted(
