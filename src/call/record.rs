@@ -257,15 +257,31 @@ pub struct LegClosed {
     pub media: MediaSummary,
 }
 
+/// A call's SIP messages in the form of [`crate::call::trace::Trace::encode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceKept {
+    pub call: CallId,
+    pub at: UtcMicros,
+    pub trace: Vec<u8>,
+}
+
 /// One step in the life of a record. The store applies them in the order in which they were emitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordChange {
     CallOpened(Box<CallOpened>),
-    CallDetails { call: CallId, details: Box<CallDetails> },
+    CallDetails {
+        call: CallId,
+        details: Box<CallDetails>,
+    },
     LegOpened(Box<LegOpened>),
     LegClosed(Box<LegClosed>),
-    Events { call: CallId, events: Vec<CallEvent> },
+    Events {
+        call: CallId,
+        events: Vec<CallEvent>,
+    },
     CallClosed(Box<CallClosed>),
+    /// Comes after the call was closed, and again when more messages of it came.
+    Traced(Box<TraceKept>),
 }
 
 impl RecordChange {
@@ -276,6 +292,7 @@ impl RecordChange {
             Self::LegOpened(opened) => opened.call,
             Self::LegClosed(closed) => closed.call,
             Self::CallClosed(closed) => closed.call,
+            Self::Traced(kept) => kept.call,
         }
     }
 

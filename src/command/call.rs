@@ -1,8 +1,13 @@
 //! `trunkline call`: call records listed, shown and exported.
 
+mod canvas;
+mod capture;
 mod export;
+mod glance;
+mod ladder;
 mod list;
 mod show;
+mod trace;
 mod words;
 
 use std::io::{BufWriter, Write};
@@ -13,6 +18,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use self::canvas::Screen;
 use crate::call::disposition::SessionDisposition;
 use crate::call::record::UtcMicros;
 use crate::config::Config;
@@ -117,13 +123,28 @@ impl Wanted {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ShowArgs {
     /// The call's id, or "last" for the newest
     pub id: String,
-    /// One JSON object
+    /// One JSON object; with --ladder or --pcap, of the SIP messages
     #[arg(long)]
     pub json: bool,
+    /// Draw the SIP messages between the parties
+    #[arg(long)]
+    pub ladder: bool,
+    /// Print the text of every message behind the ladder
+    #[arg(long, requires = "ladder", conflicts_with = "json")]
+    pub full: bool,
+    /// Draw with ASCII only, as happens where the locale is not UTF-8
+    #[arg(long, requires = "ladder")]
+    pub ascii: bool,
+    /// Columns to draw in; the terminal's if left out
+    #[arg(long, value_name = "COLUMNS", requires = "ladder", value_parser = clap::value_parser!(u16).range(80..=1000))]
+    pub width: Option<u16>,
+    /// Write the SIP messages to a capture file, for Wireshark
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +173,8 @@ pub fn run(args: &CallArgs) -> anyhow::Result<ExitCode> {
         opened => opened?,
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let done = run_with(&store, &args.command, &TimeZone::system(), &mut out);
+    let screen = Screen::of_stdout();
+    let done = run_on(&store, &args.command, &TimeZone::system(), &screen, &mut out);
     match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
@@ -160,7 +182,8 @@ pub fn run(args: &CallArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs the command on an open store; times for people are in `zone`.
+/// Runs the command on an open store, for whatever shows 100 columns of Unicode without colours; times for people are
+/// in `zone`.
 ///
 /// # Errors
 /// When the store cannot be read or `out` not be written.
@@ -170,9 +193,19 @@ pub fn run_with(
     zone: &TimeZone,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    run_on(store, command, zone, &Screen::default(), out)
+}
+
+fn run_on(
+    store: &dyn Store,
+    command: &CallCommand,
+    zone: &TimeZone,
+    screen: &Screen,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
     match command {
         CallCommand::List(args) => list::run(store, args, zone, out),
-        CallCommand::Show(args) => show::run(store, args, zone, out),
+        CallCommand::Show(args) => show::run(store, args, zone, screen, out),
         CallCommand::Export(args) => export::run(store, args, out),
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
 use crate::store::{DirectoryStore, SqliteStore};
 use crate::switch::prompt_library::PromptLibrary;
-use crate::switch::{campaigns_of, flows_of, missing_prompts, routes_of};
+use crate::switch::{Tls, campaigns_of, flows_of, missing_prompts, routes_of};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -91,6 +91,9 @@ fn findings(args: &Args) -> Findings {
         findings.problems.extend(problems);
     }
     check_prompts(&config, &flows, &mut findings);
+    if let Err(problems) = Tls::load(&config) {
+        findings.problems.extend(problems);
+    }
     let directory = match &store {
         Some(store) => store
             .current_directory()
@@ -141,6 +144,18 @@ fn warn(config: &Config, findings: &mut Findings) {
             .push("no [[number]]: every call is answered 404".to_owned());
     }
     for trunk in &config.trunks {
+        let transport = trunk.transport;
+        if !config
+            .sip
+            .listen
+            .iter()
+            .any(|listen| listen.transport == transport)
+        {
+            let name = &trunk.name;
+            findings.warnings.push(format!(
+                "[[trunk]] {name}: no \"{transport}:…\" in [sip] listen: the trunk can only use connections that we open"
+            ));
+        }
         if trunk.caller_id.is_none() && !trunk.destinations.is_empty() {
             let name = &trunk.name;
             findings.warnings.push(format!(

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogConfig, LogFormat};
+use crate::config::{Config, Listen, LogConfig, LogFormat};
 use crate::switch::{Parts, Switch, service_manager};
 use crate::web;
 
@@ -40,8 +40,8 @@ async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("[web] listen: {address}"))?;
     }
-    for address in switch.listen() {
-        tracing::info!(%address, "listening for SIP over UDP");
+    for Listen { transport, address } in switch.listen() {
+        tracing::info!(%address, "listening for SIP over {}", transport.to_string().to_uppercase());
     }
     tracing::info!("ready");
     service_manager::ready();

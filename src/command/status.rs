@@ -43,6 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let count = |name: &str| status.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     println!("calls            {}", count("calls"));
     println!("records waiting  {}", count("records_waiting"));
+    println!("traces kept      {}", count("traces_kept"));
+    println!("  left out       {}", count("traces_left_out"));
     println!("strangers seen   {}", count("sip_strangers"));
     println!(
         "  dropped unread {}",

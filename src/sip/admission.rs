@@ -8,7 +8,11 @@ use std::time::Instant;
 use crate::endpoint::{Endpoint, allow_line};
 use crate::event::{Event, SessionId, Sighting};
 use crate::message::{Message, Method, Name, Start, Uri, decimal};
-use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, unsupported};
+use crate::peer::PeerId;
+use crate::reply::{Reply, Response};
+use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported};
+use crate::slab::Key;
+use crate::verifier::{Verdict, Verifier};
 use crate::wire::{Owner, Path, Purpose};
 
 /// What tools that look for switches call themselves, in small letters.
@@ -49,9 +53,12 @@ impl Endpoint {
         };
         let uri = Uri::parse(uri);
         let user = uri.map_or(&b""[..], |uri| uri.user);
-        let Some(entry) = self.wire.peers.sender(path, user) else {
-            self.wire.counters.strangers += 1;
-            return self.wire.sighted(now, path.remote, stranger(request));
+        let by_address = self.wire.peers.sender(path, user).map(|entry| entry.peer.id);
+        let Some(peer) = by_address.or_else(|| self.admit_stranger(now, request, path)) else {
+            return;
+        };
+        let Some(entry) = self.wire.peers.get(peer) else {
+            return;
         };
         let path = Path {
             advertised: entry.peer.advertised(),
@@ -61,17 +68,112 @@ impl Endpoint {
         if request.to.tag().is_some() {
             return self.refuse(request, path, 481, b"");
         }
+        let Some(uri) = uri else {
+            return self.refuse(request, path, 400, b"");
+        };
+        let is_ours = ["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme));
+        if !is_ours && request.cseq.method != Method::Register {
+            return self.refuse(request, path, 416, b"");
+        }
         if let Some(unsupported) = unsupported(request) {
             return self.refuse(request, path, 420, &unsupported);
         }
         match request.cseq.method {
-            Method::Invite => self.admit_invite(now, request, path, uri),
+            Method::Invite => self.admit_invite(now, request, path),
             Method::Options => self.answer_options(request, path),
             Method::Register | Method::Message | Method::Subscribe | Method::Publish | Method::Refer => {
                 self.refuse(request, path, 405, allow_line().as_bytes());
             }
             Method::Other => self.refuse(request, path, 501, allow_line().as_bytes()),
             _ => self.refuse(request, path, 481, b""),
+        }
+    }
+
+    /// A request from the address of no peer. When some peer is known by credentials, one that could be its is
+    /// challenged; to all others nothing is said.
+    fn admit_stranger(&mut self, now: Instant, request: &Message<'_>, path: Path) -> Option<PeerId> {
+        let sighting = stranger(request);
+        let may_ask = matches!(request.cseq.method, Method::Invite | Method::Options)
+            && request.to.tag().is_none()
+            && sighting != Sighting::Scanner
+            && self.wire.peers.accepting().next().is_some();
+        if !may_ask {
+            self.wire.counters.strangers += 1;
+            self.wire.sighted(now, path.remote, sighting);
+            return None;
+        }
+        self.verify(now, request, path, None)
+    }
+
+    /// Whether a request within a session is from where its dialog was last heard, or from its peer's own address, or
+    /// carries its peer's credentials. A peer that is known by its addresses only is known within a dialog by the
+    /// secret in our tag.
+    pub(crate) fn is_genuine(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        request: &Message<'_>,
+        path: Path,
+    ) -> bool {
+        let Some(session) = self.sessions.get(Key(id.0)) else {
+            return false;
+        };
+        let peer = session.peer;
+        let Some(entry) = self.wire.peers.get(peer) else {
+            return true;
+        };
+        let is_known = entry.peer.accepts.is_none()
+            || path.peer == Some(peer)
+            || entry.peer.owns(path.remote.ip())
+            || session.is_heard_from(request, path);
+        is_known || self.verify(now, request, path, Some(peer)).is_some()
+    }
+
+    /// Finds whose credentials a request carries, of all peers or of one, or challenges it.
+    fn verify(
+        &mut self,
+        now: Instant,
+        request: &Message<'_>,
+        path: Path,
+        only: Option<PeerId>,
+    ) -> Option<PeerId> {
+        let source = path.remote.ip();
+        let known = self.wire.peers.accepting();
+        let known = known.filter(|(peer, _)| only.is_none_or(|only| only == *peer));
+        let (sighting, stale) = match self.verifier.verify(now, request, source, known) {
+            Verdict::Known(peer) => return Some(peer),
+            Verdict::Stale => (Sighting::Unauthenticated, true),
+            Verdict::Missing => (Sighting::Unauthenticated, false),
+            Verdict::Wrong => (Sighting::BadCredentials, false),
+        };
+        self.wire.sighted(now, path.remote, sighting);
+        self.challenge(now, request, path, stale);
+        None
+    }
+
+    /// Sends 401 without keeping anything. Over UDP it is no longer than the request, so that nobody can use us
+    /// against another: it offers fewer algorithms then, or is not sent at all.
+    fn challenge(&mut self, now: Instant, request: &Message<'_>, path: Path, stale: bool) {
+        let salt = (self.wire.random() >> 32) as u32;
+        let tag = self.wire.stateless_tag(request);
+        let reply = Reply::new(request, path.remote);
+        for algorithms in (1..=Verifier::offered()).rev() {
+            let lines = self
+                .verifier
+                .challenge(now, path.remote.ip(), salt, stale, algorithms);
+            let response = Response {
+                status: 401,
+                tag: tag.get(..8).unwrap_or_default(),
+                lines: &lines,
+                ..Response::default()
+            };
+            let Ok(bytes) = reply.write(&response, None) else {
+                return;
+            };
+            if path.transport.is_reliable() || bytes.len() <= request.length {
+                self.wire.counters.refused += 1;
+                return self.wire.send(path, bytes);
+            }
         }
     }
 
@@ -91,14 +193,14 @@ impl Endpoint {
         self.refuse(request, path, 503, lines.as_bytes());
     }
 
-    fn admit_invite(&mut self, now: Instant, request: &Message<'_>, path: Path, uri: Option<Uri<'_>>) {
+    fn admit_invite(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         if self.wire.is_merged(request) {
             return self.refuse(request, path, 482, b"");
         }
         if self.wire.draining || self.active >= self.wire.config.max_sessions {
             return self.refuse_for_now(request, path);
         }
-        if let Some((status, lines)) = self.objection(request, uri) {
+        if let Some((status, lines)) = self.objection(request) {
             return self.refuse(request, path, status, lines.as_bytes());
         }
         let Ok(sdp) = crate::body::sdp(request) else {
@@ -137,15 +239,12 @@ impl Endpoint {
     }
 
     /// Why an INVITE cannot be taken, as a status and header lines.
-    fn objection(&self, request: &Message<'_>, uri: Option<Uri<'_>>) -> Option<(u16, String)> {
-        let Some(uri) = uri else {
-            return Some((400, String::new()));
-        };
-        if !["sip", "sips", "tel"].iter().any(|scheme| uri.has_scheme(scheme)) {
-            return Some((416, String::new()));
-        }
+    fn objection(&self, request: &Message<'_>) -> Option<(u16, String)> {
         if !has_contact(request) {
             return Some((400, String::new()));
+        }
+        if !takes_sdp(request) {
+            return Some((406, "Accept: application/sdp\r\n".to_owned()));
         }
         match request.header(Name::MaxForwards).map(decimal) {
             Some(Some(0)) => return Some((483, String::new())),

@@ -20,7 +20,7 @@ pub(crate) const MAX_ATTEMPTS: u8 = 3;
 
 /// Hash functions, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Algorithm {
+pub(crate) enum Algorithm {
     Md5,
     Sha256,
     Sha512Of256,
@@ -28,7 +28,7 @@ enum Algorithm {
 
 impl Algorithm {
     /// Reads an algorithm and whether it is its `-sess` variant.
-    fn parse(text: &[u8]) -> Option<(Self, bool)> {
+    pub fn parse(text: &[u8]) -> Option<(Self, bool)> {
         let text = text.to_ascii_uppercase();
         let (name, session) = match text.strip_suffix(b"-SESS") {
             Some(name) => (name, true),
@@ -43,7 +43,7 @@ impl Algorithm {
         Some((algorithm, session))
     }
 
-    fn hash(self, parts: &[&[u8]]) -> String {
+    pub fn hash(self, parts: &[&[u8]]) -> String {
         fn run<D: Digest>(parts: &[&[u8]]) -> String {
             let mut digest = D::new();
             for (index, part) in parts.iter().enumerate() {
@@ -134,6 +134,10 @@ impl Challenge {
     }
 
     fn line(&mut self, credentials: &Credentials, method: &str, uri: &[u8], cnonce: &str) -> Vec<u8> {
+        // The one text here that comes from a person; all others were headers or URIs of messages.
+        if !crate::message::is_clean(credentials.username.as_bytes()) {
+            return Vec::new();
+        }
         self.count += 1;
         self.answered = true;
         let count = format!("{:08x}", self.count);

@@ -16,6 +16,7 @@ use crate::reply::Response;
 use crate::session::{ALLOW, Session};
 use crate::slab::{Key, Slab};
 use crate::transaction::Tell;
+use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
 /// Limits and times of an endpoint.
@@ -43,6 +44,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Retry-After of 503 when draining or full, in seconds.
     pub retry_after: u32,
+    /// The realm in which peers that are known by credentials prove themselves.
+    pub realm: String,
 }
 
 impl Default for EndpointConfig {
@@ -59,6 +62,7 @@ impl Default for EndpointConfig {
             max_sessions: 100_000,
             max_transactions: 500_000,
             retry_after: 30,
+            realm: "trunkline".to_owned(),
         }
     }
 }
@@ -89,6 +93,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) wire: Wire,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Slab<Session>,
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
@@ -99,8 +104,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Makes an endpoint whose tags, branches, Call-IDs and cnonces come from `seed`, which must be secret and fresh.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut wire = Wire::new(config, seed);
         Self {
-            wire: Wire::new(config, seed),
+            verifier: Verifier::new(wire.secret(), &wire.config.realm),
+            wire,
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
@@ -134,12 +141,12 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
-                for report in self.wire.on_connection_lost(remote, transport) {
+                for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
             Input::Unreachable { remote, transport } => {
-                for report in self.wire.on_unreachable(remote, transport) {
+                for report in self.wire.on_unreachable(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
@@ -232,6 +239,11 @@ impl Endpoint {
     /// Whether requests from this address would be a peer's.
     pub fn is_peer(&self, source: IpAddr) -> bool {
         self.wire.peers.owns(source)
+    }
+
+    /// The Call-ID of a session that has not ended.
+    pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
     }
 
     /// The user part of our Contact towards a peer, which its calls to us name when we are registered.
@@ -473,7 +485,11 @@ impl Endpoint {
             return self.on_cancel(now, request, path);
         }
         match self.session_of(request) {
+            None if self.is_ahead(request) => {}
             Some(id) => {
+                if !self.is_genuine(now, id, request, path) {
+                    return;
+                }
                 let path = self.path_of(id, path);
                 self.with_session(id, |session, wire| session.on_request(wire, now, request, path));
             }
@@ -483,19 +499,22 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((_, owner)) = self.wire.cancelled(request) else {
+        let Some((invite, owner)) = self.wire.cancelled(request) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
             Owner::Session(id, _) => Some(id),
             _ => None,
         };
+        // The tag of the answer to the INVITE (RFC 3261 §9.2), also when its session is gone.
         let tag = session
             .and_then(|id| self.sessions.get(Key(id.0)))
-            .map_or("", |session| session.tag());
+            .map(|session| session.tag().to_owned())
+            .or_else(|| self.wire.tag_of_response(invite))
+            .unwrap_or_else(|| self.wire.stateless_tag(request));
         let response = Response {
             status: 200,
-            tag,
+            tag: &tag,
             ..Response::default()
         };
         // Before the 487 to the INVITE: some peers end on whichever comes first.
@@ -512,6 +531,16 @@ impl Endpoint {
         let session = self.sessions.get(key)?;
         let fits = session.nonce == nonce && *session.call_id == *request.call_id;
         (fits && session.dialog_of(request).is_some()).then_some(session.id)
+    }
+
+    /// Whether a request overtook the response that makes its dialog: it is repeated, and found then.
+    fn is_ahead(&self, request: &Message<'_>) -> bool {
+        let slot = request.to.tag().and_then(parse_slot);
+        let found = slot.and_then(|(index, nonce)| {
+            let session = self.sessions.get(self.sessions.key_at(index)?)?;
+            (session.nonce == nonce && *session.call_id == *request.call_id).then_some(session)
+        });
+        found.is_some_and(Session::awaits_answer)
     }
 
     /// The way back to a session's peer.

@@ -147,6 +147,8 @@ pub struct Cause(pub u8);
 pub struct Reason {
     /// The Q.850 cause.
     pub cause: Option<u16>,
+    /// The SIP status; 200 in a CANCEL when another phone took the call.
+    pub status: Option<u16>,
     /// All Reason values as written, joined by ", ".
     pub text: Option<String>,
 }
@@ -195,6 +197,10 @@ pub enum Sighting {
     Scanner,
     /// Bytes that were not SIP.
     Malformed,
+    /// A request that could be a known user's, without credentials; it was challenged.
+    Unauthenticated,
+    /// Credentials of no user, or with a wrong password.
+    BadCredentials,
     /// A challenge for a realm, or from an address, that our credentials are not meant for.
     ForeignChallenge,
 }
@@ -277,6 +283,10 @@ pub enum Event {
         peer: PeerId,
         status: u16,
         after: Duration,
+    },
+    /// A request too large for any path went over UDP all the same, for there was no TCP to this peer.
+    LargeByUdp {
+        peer: PeerId,
     },
     /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
     /// then `register` again.

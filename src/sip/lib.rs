@@ -23,6 +23,7 @@ mod reply;
 mod session;
 mod slab;
 mod transaction;
+mod verifier;
 mod wire;
 
 pub use endpoint::{Counters, Endpoint, EndpointConfig};

@@ -107,12 +107,18 @@ pub struct Peer {
     pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
+    /// How requests go to it. A peer on TLS is heard over TLS only: its address alone proves nothing.
     pub transport: Transport,
+    /// Whether requests over UDP that are too large for any path go by TCP (RFC 3261 §18.1.1).
+    pub large_by_tcp: bool,
     /// Our listening address that sends to this peer; concrete, not a wildcard.
     pub local: SocketAddr,
     /// The address told in Via and Contact when it differs from `local` (NAT).
     pub public: Option<SocketAddr>,
     pub credentials: Option<Credentials>,
+    /// What its requests prove themselves with when they come from elsewhere than `targets` and `networks`: digest
+    /// authentication in the realm of the endpoint, whatever realm stands here. `None`: by address only.
+    pub accepts: Option<Credentials>,
     /// An outbound proxy as a Route value (`<sip:proxy.example.com;lr>`) put on requests outside dialogs.
     pub route: Option<String>,
 }
@@ -127,9 +133,11 @@ impl Peer {
             former: Vec::new(),
             networks: Vec::new(),
             transport: Transport::Udp,
+            large_by_tcp: false,
             local,
             public: None,
             credentials: None,
+            accepts: None,
             route: None,
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::message::{Address, Message};
-use crate::peer::{Peer, PeerId};
+use crate::peer::{Credentials, Peer, PeerId, Transport};
 use crate::registration::Binding;
 use crate::wire::Path;
 
@@ -28,6 +28,8 @@ pub(crate) struct PeerEntry {
     pub service_route: Vec<String>,
     /// Targets that failed, and until when they are passed over.
     resting: Vec<(SocketAddr, Instant)>,
+    /// Until then large requests go by UDP, for TCP could not be had.
+    pub no_tcp_until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -54,12 +56,21 @@ impl Peers {
                 retired: false,
                 service_route: Vec::new(),
                 resting: Vec::new(),
+                no_tcp_until: None,
             }),
         }
     }
 
     pub fn remove(&mut self, id: PeerId) {
         self.entries.retain(|entry| entry.peer.id != id);
+    }
+
+    /// The peers that may prove themselves by credentials; retired ones last.
+    pub fn accepting(&self) -> impl Iterator<Item = (PeerId, &Credentials)> {
+        let of = |retired: bool| self.entries.iter().filter(move |entry| entry.retired == retired);
+        of(false)
+            .chain(of(true))
+            .filter_map(|entry| Some((entry.peer.id, entry.peer.accepts.as_ref()?)))
     }
 
     /// Passes a peer's target over for a while: it was silent, could not be reached, or asked for it.
@@ -84,15 +95,17 @@ impl Peers {
     pub fn sender(&self, path: Path, request_user: &[u8]) -> Option<&PeerEntry> {
         match path.peer {
             Some(id) => self.get(id),
-            None => self.find(path.remote, request_user),
+            None => self.find(path.remote, path.transport, request_user),
         }
     }
 
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
     /// then the one with that very port, then the first; one that is retired comes last unless it is named.
-    fn find(&self, source: SocketAddr, request_user: &[u8]) -> Option<&PeerEntry> {
+    fn find(&self, source: SocketAddr, transport: Transport, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
-        for entry in self.entries.iter().filter(|entry| entry.peer.owns(source.ip())) {
+        let is_heard = |peer: &Peer| peer.transport != Transport::Tls || transport == Transport::Tls;
+        let is_sender = |entry: &&PeerEntry| entry.peer.owns(source.ip()) && is_heard(&entry.peer);
+        for entry in self.entries.iter().filter(is_sender) {
             let rank = match () {
                 () if entry.contact_user.as_bytes() == request_user => 3,
                 () if entry.retired => 0,

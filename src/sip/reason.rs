@@ -20,6 +20,12 @@ pub(crate) fn reason(message: &Message<'_>) -> Reason {
                 .and_then(|cause| u16::try_from(cause).ok())
                 .filter(|cause| *cause <= 127);
         }
+        if trim(&value[..end]).eq_ignore_ascii_case(b"SIP") && found.status.is_none() {
+            let cause = params.get("cause").map(unquote).and_then(|cause| decimal(&cause));
+            found.status = cause
+                .and_then(|cause| u16::try_from(cause).ok())
+                .filter(|cause| (100..700).contains(cause));
+        }
         let text = found.text.get_or_insert_default();
         if !text.is_empty() {
             text.push_str(", ");
@@ -67,11 +73,34 @@ pub(crate) fn local_failure(status: u16) -> Failure {
     }
 }
 
-/// The Reason line for a cause of ours.
+/// The Reason lines for a cause of ours: Q.850, and the SIP status that means the same where there is one
+/// (RFC 3326 §2, RFC 3398 §7.2.4.1), for peers read one or the other.
 pub(crate) fn cause_line(cause: Option<Cause>) -> Vec<u8> {
-    cause
-        .map(|Cause(number)| format!("Reason: Q.850;cause={number}\r\n").into_bytes())
-        .unwrap_or_default()
+    let Some(Cause(number)) = cause else {
+        return Vec::new();
+    };
+    let mut lines = format!("Reason: Q.850;cause={number}\r\n");
+    let status = match number {
+        1 => 404,
+        17 => 486,
+        18 => 408,
+        19 | 31 => 480,
+        21 => 603,
+        // Another phone took the call: the words that phones know (RFC 3326 §3.1).
+        26 => 200,
+        28 => 484,
+        34 | 38 | 41 | 42 => 503,
+        88 => 488,
+        102 => 504,
+        _ => return lines.into_bytes(),
+    };
+    let text = if status == 200 {
+        "Call completed elsewhere"
+    } else {
+        phrase(status)
+    };
+    lines += &format!("Reason: SIP;cause={status};text=\"{text}\"\r\n");
+    lines.into_bytes()
 }
 
 fn short(text: &[u8]) -> String {
@@ -98,7 +127,10 @@ mod tests {
              X-Twilio-Error: 32204 not owned\r\nRetry-After: 120 (busy);duration=9\r\n",
         );
         assert_eq!((failure.status, failure.phrase.as_str()), (603, "Nope \u{e9}"));
-        assert_eq!(failure.reason.cause, Some(21));
+        assert_eq!(
+            (failure.reason.cause, failure.reason.status),
+            (Some(21), Some(603))
+        );
         assert!(failure.reason.text.unwrap().contains("v=analytics1"));
         assert_eq!(failure.detail.as_deref(), Some("32204 not owned"));
         assert_eq!(failure.retry_after, Some(Duration::from_secs(120)));

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::error::StoreError;
 use super::sql::{Sql, for_sqlite};
 use super::sqlite::SqliteStore;
-use super::{call_event, leg_record};
+use super::{call_event, call_trace, leg_record};
 use crate::call::disposition::SessionDisposition;
 use crate::call::record::{
     CallClosed, CallDetails, CallEvent, CallOpened, CallRecord, CallSummary, EndedBy, EventKind, KeptZip,
@@ -28,7 +28,7 @@ const EXPORT_BATCH: u32 = 256;
 /// Call records.
 pub trait CallStore {
     /// Applies changes in order, all or none. A change that was applied before, or that concerns a call or leg
-    /// already closed, does nothing, so a batch may be repeated.
+    /// already closed, does nothing, so a batch may be repeated; a trace takes the place of an earlier one.
     fn apply(&self, changes: &[RecordChange]) -> Result<(), StoreError>;
 
     /// Closes the calls and legs that a crash left open as `system_error` and tells how many calls there were.
@@ -204,6 +204,7 @@ fn apply(writing: &Connection, change: &RecordChange) -> Result<(), StoreError> 
         RecordChange::Events { events, .. } => events
             .iter()
             .try_for_each(|event| call_event::insert(writing, &call, event)),
+        RecordChange::Traced(kept) => call_trace::put(writing, &call, kept),
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = migrations! {
     2 "0002_settings",
     3 "0003_campaigns",
     4 "0004_directory",
+    5 "0005_traces",
 };
 
 static TABLE: Sql = Sql::new(

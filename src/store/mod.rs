@@ -10,6 +10,7 @@
 mod backup;
 mod call_event;
 mod call_record;
+mod call_trace;
 mod campaign;
 mod directory;
 mod error;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 
 pub use backup::{BackupFacts, Restored, restore};
 pub use call_record::{CallFilter, CallPage, CallStore, Cursor, NotACursor};
+pub use call_trace::TraceStore;
 pub use campaign::{CampaignDocument, CampaignStore};
 pub use directory::{DirectoryStore, StoredDirectory};
 pub use error::StoreError;
@@ -35,9 +37,12 @@ pub use sqlite::SqliteStore;
 pub use writer::{FlushError, Health, NotTaken, Recorder, Writer, WriterConfig};
 
 /// Everything that is kept. Calls block: use them from threads that may wait.
-pub trait Store: CallStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync {}
+pub trait Store:
+    CallStore + TraceStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync
+{
+}
 
-impl<T: CallStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync> Store for T {}
+impl<T: CallStore + TraceStore + SettingStore + CampaignStore + DirectoryStore + Send + Sync> Store for T {}
 
 /// Where records are kept: `[store]` in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

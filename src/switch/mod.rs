@@ -4,6 +4,7 @@
 //! One task owns the engine; media threads own the streams; the store's writer owns the disk.
 
 pub mod engine;
+mod log;
 pub mod media_driver;
 pub mod port_pool;
 pub mod prompt_library;
@@ -11,11 +12,13 @@ mod run;
 pub mod service_manager;
 mod setup;
 pub mod simulator;
-mod sip_socket;
+mod sip_transport;
 mod start;
+mod trace_retention;
 mod trunk_address;
 
 pub use run::{Order, Status, Switch};
 pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
 };
+pub use sip_transport::Tls;

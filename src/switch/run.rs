@@ -1,5 +1,7 @@
 //! The running switch: one task around the engine.
 
+mod network;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,17 +13,21 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, Input, Now, Output, Recordings, Routes, Trunk, TrunkState, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Recordings, Routes, TraceCounters, Trunk, TrunkState};
+use super::log;
 use super::media_driver::{DriverCommand, MediaDriver};
 use super::port_pool::{MediaSocket, PortPool};
 use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
-use super::sip_socket::{LARGEST, SipSockets};
-use super::start::{concrete, directory_of, driver_config, open_prompts, open_store, routes_from, seed};
+use super::sip_transport::{Tls, Transports};
+use super::start::{
+    concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
+};
+use super::trace_retention;
 use super::trunk_address::{self, Found};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::directory::Directory;
 use crate::store::{Recorder, SqliteStore, Writer};
 
@@ -55,6 +61,7 @@ pub struct Reloaded {
     trunks: Vec<Trunk>,
     routes: Routes,
     directory: Arc<Directory>,
+    tls: Tls,
     found: mpsc::Receiver<Found>,
 }
 
@@ -76,10 +83,14 @@ pub struct Status {
     /// Datagrams of strangers dropped unread, because they sent too many or are banned.
     pub sip_throttled: u64,
     pub sip_banned: u64,
+    #[serde(flatten)]
+    pub traces: TraceCounters,
     /// Bans of strangers begun.
     pub bans: u64,
     /// Datagrams that the system did not take.
     pub sip_unsent: u64,
+    /// Open connections over TCP and TLS.
+    pub sip_connections: usize,
 }
 
 /// A running switch. It ends by [`Switch::shutdown`]; dropping it leaves it running until the runtime ends.
@@ -89,7 +100,7 @@ pub struct Switch {
     task: JoinHandle<()>,
     store: Arc<SqliteStore>,
     recorder: Recorder,
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
 }
 
 impl Switch {
@@ -102,17 +113,17 @@ impl Switch {
         };
         let library = open_prompts(config).await?;
         let routes = routes_from(config, &opened.store)?;
-        let addresses: Vec<SocketAddr> = config.sip.listen.iter().map(|listen| listen.0).collect();
-        let sockets =
-            SipSockets::bind(&addresses).map_err(|(address, error)| StartError::Listen { address, error })?;
-        let listen: Vec<SocketAddr> = sockets.addresses().collect();
+        let transports = Transports::bind(&config.sip.listen, read_tls(config).await?)
+            .map_err(|(address, error)| StartError::Listen { address, error })?;
+        let listen = transports.listen();
         let recordings: Arc<dyn Recordings> = library;
         let settings = setup::settings(config, routes, directory, recordings, opened.key, &listen)?;
         let (media, media_events) = MediaDriver::start(&driver_config(config)).map_err(StartError::Media)?;
         let (bound, public) = setup::media_address(config, &listen);
         let ports = config.media.ports;
         let pool = PortPool::new(bound, ports.first..=ports.last, PORT_REST, seed()?);
-        let engine = Engine::new(settings, seed()?);
+        let mut engine = Engine::new(settings, seed()?);
+        trace_retention::start(&mut engine, &opened.store, &config.trace);
         let (orders, orders_in) = mpsc::channel(16);
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
@@ -122,7 +133,7 @@ impl Switch {
         let mut running = Running {
             clock: parts.wall.map_or_else(Clock::default, Clock::starting_at),
             engine,
-            sockets,
+            transports,
             media,
             pool,
             advertised,
@@ -156,7 +167,7 @@ impl Switch {
     }
 
     /// The addresses that SIP listens on.
-    pub fn listen(&self) -> &[SocketAddr] {
+    pub fn listen(&self) -> &[Listen] {
         &self.listen
     }
 
@@ -187,6 +198,7 @@ impl Switch {
     /// that begin from now on. When anything in it does not fit, all stays as it was.
     pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
         let routes = routes_from(config, &self.store)?;
+        let tls = read_tls(config).await?;
         let trunks = setup::trunks_of(config, &self.listen)?;
         let directory = directory_of(self.store()).await?;
         let (found_out, found) = mpsc::channel(64);
@@ -195,6 +207,7 @@ impl Switch {
             trunks,
             routes,
             directory,
+            tls,
             found,
         });
         // A switch that ended needs no configuration.
@@ -247,7 +260,7 @@ impl Clock {
 struct Running {
     clock: Clock,
     engine: Engine,
-    sockets: SipSockets,
+    transports: Transports,
     media: MediaDriver,
     pool: PortPool,
     /// The address told to peers in place of the bound one.
@@ -275,14 +288,14 @@ impl Running {
         mut orders: mpsc::Receiver<Order>,
         mut found: mpsc::Receiver<Found>,
     ) {
-        let mut buffer = vec![0; LARGEST];
+        let mut buffer = network::buffer();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.pump();
             let wake = self.wake_at();
             tokio::select! {
-                index = self.sockets.readable() => self.receive(index, &mut buffer),
+                ready = self.transports.ready() => self.receive(ready, &mut buffer),
                 event = media_events.recv() => {
                     let Some(event) = event else { break };
                     self.engine.handle_input(self.clock.now(), Input::Media(event));
@@ -310,24 +323,8 @@ impl Running {
             }
         }
         self.pump();
+        self.flush().await;
         self.finish().await;
-    }
-
-    fn receive(&mut self, index: usize, buffer: &mut [u8]) {
-        for _ in 0..BATCH {
-            let Some((local, source, length)) = self.sockets.receive(index, buffer) else {
-                return;
-            };
-            let Some(bytes) = buffer.get(..length) else { return };
-            let transport = sip::Transport::Udp;
-            let input = Input::Sip(sip::Input::Received {
-                local,
-                source,
-                transport,
-                bytes,
-            });
-            self.engine.handle_input(self.clock.now(), input);
-        }
     }
 
     /// Does what is asked; other trunks come with the place where their addresses are told.
@@ -346,8 +343,10 @@ impl Running {
                     trunks,
                     routes,
                     directory,
+                    tls,
                     found,
                 } = *reloaded;
+                self.transports.connections.renew(tls);
                 self.engine.handle_input(now, Input::Directory(directory));
                 self.engine.handle_input(now, Input::Configure { trunks, routes });
                 Some(found)
@@ -363,25 +362,27 @@ impl Running {
                 Output::Transmit {
                     local,
                     destination,
+                    transport,
+                    peer,
+                    connection,
                     bytes,
-                    ..
-                } => {
-                    self.sockets.send(local, destination, &bytes);
-                }
+                } => self.send((local, destination), transport, (peer, connection), bytes),
                 Output::Media { call, command } => self.command(call, command),
                 Output::Discard(stream) => {
                     self.stock.remove(&stream);
                 }
                 Output::NeedStreams(count) => self.make_streams(count),
                 Output::Records(changes) => self.record(changes),
-                Output::Trunk(status) => log_trunk(&status),
+                Output::Trunk(status) => log::trunk(&status),
                 Output::Said { .. } => {}
                 Output::Sighting { source, sighting } => {
                     tracing::warn!("SECURITY ip={source} event={sighting:?}");
                 }
                 Output::Banned { source, length } => {
+                    self.transports.connections.close_strangers(source);
                     tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
                 }
+                Output::Wait(_) if self.tell_lost() => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;
@@ -448,7 +449,7 @@ impl Running {
 
     fn record(&mut self, changes: Vec<RecordChange>) {
         for change in &changes {
-            log_call(change);
+            log::call(change);
         }
         self.late_records.extend(changes);
         self.retry_records();
@@ -510,8 +511,10 @@ impl Running {
             sip_malformed: sip.malformed,
             sip_throttled: guard.throttled,
             sip_banned: guard.banned,
+            traces: self.engine.trace_counters(),
             bans: guard.bans,
-            sip_unsent: self.sockets.unsent(),
+            sip_unsent: self.transports.udp.unsent() + self.transports.connections.unsent(),
+            sip_connections: self.transports.connections.count(),
         });
     }
 
@@ -548,11 +551,11 @@ impl Running {
     }
 }
 
-fn watch_trunks(config: &Config, listen: &[SocketAddr], found: &mpsc::Sender<Found>) {
+fn watch_trunks(config: &Config, listen: &[Listen], found: &mpsc::Sender<Found>) {
     for trunk in &config.trunks {
         tokio::spawn(trunk_address::watch(
             trunk.clone(),
-            listen.to_vec(),
+            setup::listen_over(listen, trunk.transport),
             found.clone(),
         ));
     }
@@ -562,35 +565,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// One line when a call begins and one when it ends; nobody's number is in them but ours.
-fn log_call(change: &RecordChange) {
-    match change {
-        RecordChange::CallOpened(opened) => {
-            let number = opened.route.number.as_deref().unwrap_or_default();
-            tracing::info!(call = %opened.call, number, "call began");
-        }
-        RecordChange::CallClosed(closed) => {
-            tracing::info!(call = %closed.call, disposition = %closed.disposition, "call ended");
-        }
-        _ => {}
-    }
-}
-
-fn log_trunk(status: &TrunkStatus) {
-    match status {
-        TrunkStatus::Registered { trunk, expires } => {
-            tracing::info!(%trunk, seconds = expires.as_secs(), "registered");
-        }
-        TrunkStatus::RegistrationFailed {
-            trunk,
-            status,
-            retry_in,
-        } => {
-            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
-        }
-        TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
     }
 }

@@ -12,7 +12,7 @@ use super::engine::{Recordings, Routes, Settings, Trunk, Wanted};
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
-use crate::config::{CallerPrivacy, Codec, Config, Secret, TrunkConfig};
+use crate::config::{CallerPrivacy, Codec, Config, LargeRequests, Listen, Secret, Transport, TrunkConfig};
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
 use crate::flow::run::Catalogues;
@@ -182,11 +182,11 @@ pub fn routes_of(
 }
 
 /// The address that peers are told to send RTP to, for a bound socket.
-pub(super) fn media_address(config: &Config, listen: &[SocketAddr]) -> (IpAddr, Option<IpAddr>) {
+pub(super) fn media_address(config: &Config, listen: &[Listen]) -> (IpAddr, Option<IpAddr>) {
     let bound = config
         .media
         .address
-        .or_else(|| listen.first().map(SocketAddr::ip));
+        .or_else(|| listen.first().map(|listen| listen.address.ip()));
     let bound = bound.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     (bound, config.sip.public_address)
 }
@@ -198,7 +198,7 @@ pub(super) fn settings(
     directory: Arc<Directory>,
     recordings: Arc<dyn Recordings>,
     caller_key: Vec<u8>,
-    listen: &[SocketAddr],
+    listen: &[Listen],
 ) -> Result<Settings, StartError> {
     let user_agent = config.sip.user_agent.clone();
     Ok(Settings {
@@ -221,8 +221,21 @@ pub(super) fn settings(
     })
 }
 
+/// Our addresses of one transport; all of them where there is none: a trunk can be called without being listened to.
+pub(super) fn listen_over(listen: &[Listen], transport: Transport) -> Vec<SocketAddr> {
+    let addresses = |wanted: &dyn Fn(&Listen) -> bool| -> Vec<SocketAddr> {
+        let found = listen.iter().filter(|listen| wanted(listen));
+        found.map(|listen| listen.address).collect()
+    };
+    let ours = addresses(&|listen| listen.transport == transport);
+    match ours.is_empty() {
+        true => addresses(&|_| true),
+        false => ours,
+    }
+}
+
 /// The trunks as the engine uses them.
-pub(super) fn trunks_of(config: &Config, listen: &[SocketAddr]) -> Result<Vec<Trunk>, StartError> {
+pub(super) fn trunks_of(config: &Config, listen: &[Listen]) -> Result<Vec<Trunk>, StartError> {
     let trunks: Result<Vec<_>, String> = config
         .trunks
         .iter()
@@ -252,10 +265,11 @@ fn most_calls(config: &Config) -> usize {
     usize::try_from(wanted).unwrap_or(usize::MAX)
 }
 
-fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Result<Trunk, String> {
+fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<Trunk, String> {
     let password = trunk.password.as_ref().map(Secret::reveal).transpose();
     let password = password.map_err(|problem| format!("[[trunk]] {}: password: {problem}", trunk.name))?;
-    let port = listen.first().map_or(5060, SocketAddr::port);
+    let ours = listen_over(listen, trunk.transport);
+    let port = ours.first().map_or(5060, SocketAddr::port);
     Ok(Trunk {
         name: trunk.name.clone(),
         host: trunk.host.clone(),
@@ -263,6 +277,8 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[SocketAddr]) -> Resu
             .sip
             .public_address
             .map(|address| SocketAddr::new(address, port)),
+        transport: trunk.transport.into(),
+        large_by_tcp: trunk.large_requests == LargeRequests::Tcp,
         networks: trunk
             .addresses
             .iter()
@@ -347,6 +363,8 @@ pub fn simulation_settings(
             name: trunk.clone(),
             host: "trunk.invalid".to_owned(),
             public: None,
+            transport: sip::Transport::Udp,
+            large_by_tcp: false,
             networks: Vec::new(),
             credentials: None,
             register: None,

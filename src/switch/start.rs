@@ -10,9 +10,10 @@ use super::engine::Routes;
 use super::media_driver::DriverConfig;
 use super::prompt_library::PromptLibrary;
 use super::setup::{self, StartError};
+use super::sip_transport::Tls;
 use super::trunk_address;
 use crate::call::record::UtcMicros;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::directory::Directory;
 use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer, WriterConfig};
 
@@ -80,6 +81,14 @@ pub(super) async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, 
     read.await.map_err(|error| StartError::Task(error.to_string()))?
 }
 
+/// Reads the certificates. Off the task that runs calls: files may be slow.
+pub(super) async fn read_tls(config: &Config) -> Result<Tls, StartError> {
+    let config = config.clone();
+    let read = tokio::task::spawn_blocking(move || Tls::load(&config)).await;
+    read.map_err(|error| StartError::Task(error.to_string()))?
+        .map_err(StartError::Configuration)
+}
+
 pub(super) fn driver_config(config: &Config) -> DriverConfig {
     let defaults = DriverConfig::default();
     let threads = if config.media.threads == 0 {
@@ -103,7 +112,7 @@ pub(super) fn driver_config(config: &Config) -> DriverConfig {
 }
 
 /// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.
-pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) -> Option<IpAddr> {
+pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[Listen]) -> Option<IpAddr> {
     if !bound.is_unspecified() {
         return None;
     }
@@ -115,7 +124,8 @@ pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[SocketAddr]) ->
             .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
     });
     let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
-    Some(trunk_address::local_for(listen, target.unwrap_or(any_public)).ip())
+    let listen: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
+    Some(trunk_address::local_for(&listen, target.unwrap_or(any_public)).ip())
 }
 
 pub(super) fn seed() -> Result<[u8; 32], StartError> {

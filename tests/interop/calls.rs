@@ -7,7 +7,7 @@ use super::installed;
 use super::place::Place;
 use super::records::{dialled, records};
 use super::server::{HOTLINE, IMPATIENT, Server};
-use super::sipp::{Scenario, Sipp, pair};
+use super::sipp::{Run, Scenario, Sipp, pair, start_office};
 
 const NUMBER: &str = "2025550101";
 
@@ -196,5 +196,42 @@ fn stranger_hears_nothing() {
         .unwrap();
     let answer = stranger.recv_from(&mut [0; 2048]);
     assert!(answer.is_err(), "the server answered a stranger");
+    server.lives();
+}
+
+#[test]
+fn one_datagram_in_five_lost_loses_at_most_one_call_in_a_hundred() {
+    if !installed("sipp") {
+        return;
+    }
+    let place = Place::new();
+    let mut server = Server::start(&place);
+    let any = [("response=\"100\"", "response=\"100\" optional=\"true\"")];
+    let loses = [
+        ("<recv request=\"INVITE\"", "<recv request=\"INVITE\" lost=\"20\""),
+        (
+            "<recv request=\"ACK\">",
+            "<recv request=\"ACK\" lost=\"20\" optional=\"true\">",
+        ),
+        ("<recv request=\"BYE\">", "<recv request=\"BYE\" lost=\"20\">"),
+    ];
+    let run = |scenario: Scenario<'_>| Run {
+        calls: 200,
+        seconds: 100,
+        ..scenario.read()
+    };
+    let callers = Run {
+        lost: 20,
+        ..run(caller(&place, "caller", &any))
+    };
+    let _offices = start_office(&place, &run(office(&place, "office", &loses)));
+    let mut callers = Sipp::run(&place, &callers);
+    let complaint = callers.finish().err();
+    let (completed, failed) = callers.tally();
+    assert_eq!(completed + failed, 200, "{complaint:?}");
+    assert!(
+        completed >= 198,
+        "{completed} of 200 calls went well: {complaint:?}"
+    );
     server.lives();
 }

@@ -1,8 +1,8 @@
-//! Our server with peers that nobody here wrote: SIPp as caller and as office, baresip as a softphone, and a trunk
-//! with telephones on rsip. Everything on private loopback addresses; processes are ended by the id that was
-//! started, so that several runs can go on side by side.
+//! Our server with peers that nobody here wrote: SIPp as caller and as office, baresip and PJSIP as softphones,
+//! Kamailio as proxy, registrar and dispatcher before it, and a trunk with telephones on rsip. Everything on private
+//! loopback addresses; processes are ended by the id that was started, so that several runs can go on side by side.
 //!
-//! Without SIPp or baresip their tests are left out with a line that says so; with `CI=true` or
+//! Where one of them is not installed, its tests are left out with a line that says so; with `CI=true` or
 //! `TRUNKLINE_PEERS=required` that is a failure.
 
 #![allow(
@@ -12,28 +12,42 @@
     reason = "a test may stop at what must not happen"
 )]
 
+mod bare;
 mod calls;
 mod demo;
+mod kamailio;
 mod keys;
+mod patience;
+mod pjsip;
 mod place;
+mod races;
 mod records;
+mod script;
 mod server;
 mod sipp;
 mod softphone;
 mod sound;
 
-/// Whether a program can be run; tells when a test is left out, fails where that is not allowed.
+/// Whether a program can be run.
 fn installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()) {
+    peer_is_there(
+        program,
+        std::env::split_paths(&paths).any(|folder| folder.join(program).is_file()),
+    )
+}
+
+/// Tells when a test is left out for want of a peer, fails where that is not allowed.
+fn peer_is_there(peer: &str, there: bool) -> bool {
+    if there {
         return true;
     }
     let required = ["CI", "TRUNKLINE_PEERS"].map(|name| std::env::var(name).unwrap_or_default());
     let must = required[0] == "true" || required[1] == "required";
     assert!(
         !must,
-        "{program} is not installed; scripts/tools interop installs it"
+        "{peer} is not installed; scripts/tools interop installs it"
     );
-    println!("left out: {program} is not installed (scripts/tools interop installs it)");
+    println!("left out: {peer} is not installed (scripts/tools interop installs it)");
     false
 }

@@ -34,14 +34,72 @@ const FLOWS: [(&str, &str); 2] = [
     ),
 ];
 
+/// What differs between the servers of the tests.
+pub struct Setup {
+    /// Keys of `[sip]`.
+    pub sip: String,
+    /// The `[[trunk]]` tables.
+    pub trunks: String,
+    /// Keys of `[limits]`.
+    pub limits: String,
+    /// Address of the status page.
+    pub web: String,
+    /// Further tables.
+    pub more: String,
+}
+
+impl Setup {
+    /// Two trunks without registration: one that calls come from, one that leads to the offices.
+    pub fn new(place: &Place) -> Setup {
+        let (server, callers, offices) = (place.server(), place.callers(), place.offices());
+        Setup {
+            sip: format!("listen = [\"udp:{server}\"]\n"),
+            trunks: format!(
+                "[[trunk]]\nname = \"callers\"\nhost = \"{}\"\nproxy = \"{callers}\"\ndestinations = []\n\
+                 [[trunk]]\nname = \"offices\"\nhost = \"{}\"\nproxy = \"{offices}\"\n",
+                callers.ip(),
+                offices.ip(),
+            ),
+            limits: "drain_seconds = 1\n".to_owned(),
+            web: String::new(),
+            more: String::new(),
+        }
+    }
+
+    fn configuration(&self) -> String {
+        let Setup {
+            sip,
+            trunks,
+            limits,
+            web,
+            more,
+        } = self;
+        format!(
+            "[sip]\n{sip}{trunks}\
+             [[number]]\npattern = \"+1202555010X\"\nflow = \"route\"\n\
+             [[number]]\npattern = \"+1{HOTLINE}\"\ncampaign = \"congress\"\n\
+             [[number]]\npattern = \"+1{ASKING}\"\nflow = \"ask\"\n\
+             [[number]]\npattern = \"+1{IMPATIENT}\"\nflow = \"impatient\"\n\
+             [flows]\ndirectory = \"flows\"\n\
+             [store]\nurl = \"sqlite:trunkline.db\"\n\
+             [web]\nlisten = \"{web}\"\n\
+             [limits]\n{limits}{more}",
+        )
+    }
+}
+
 impl Server {
     /// Starts the server for a place and waits until it takes calls. Numbers `202555010X` lead to the same number
     /// at the offices' trunk.
     pub fn start(place: &Place) -> Server {
+        Server::start_as(place, &Setup::new(place))
+    }
+
+    pub fn start_as(place: &Place, setup: &Setup) -> Server {
         for (name, text) in FLOWS {
             place.write(&format!("flows/{name}.toml"), text);
         }
-        let config = place.write("server.toml", &configuration(place));
+        let config = place.write("server.toml", &setup.configuration());
         let log = place.file("server.log");
         let process = Command::new(env!("CARGO_BIN_EXE_trunkline"))
             .args(["serve", "--config"])
@@ -75,6 +133,59 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub fn ends(mut self) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            match self.process.try_wait().unwrap() {
+                Some(status) => {
+                    assert!(
+                        status.success(),
+                        "the server ended with {status}:\n{}",
+                        self.log()
+                    );
+                    return;
+                }
+                None => assert!(
+                    Instant::now() < deadline,
+                    "the server did not end:\n{}",
+                    self.log()
+                ),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Kilobytes of memory that are its own (the kernel's proportional set size).
+    pub fn memory(&self) -> u64 {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id())).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many calls are up, by its status page.
+    pub fn calls(&self) -> u64 {
+        let output = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(["status", "--json", "--config"])
+            .arg(self.log.with_file_name("server.toml"))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let calls = told.split("\"calls\":").nth(1).map(|rest| {
+            let digits = rest.trim_start().chars().take_while(char::is_ascii_digit);
+            digits.collect::<String>()
+        });
+        calls
+            .and_then(|calls| calls.parse().ok())
+            .unwrap_or_else(|| panic!("no status: {told}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Asserts that it still runs.
     pub fn lives(&mut self) {
         assert!(
@@ -103,23 +214,4 @@ pub fn end(process: &mut Child) {
     }
     let _ = process.kill();
     let _ = process.wait();
-}
-
-fn configuration(place: &Place) -> String {
-    let (server, callers, offices) = (place.server(), place.callers(), place.offices());
-    format!(
-        "[sip]\nlisten = [\"udp:{server}\"]\n\
-         [[trunk]]\nname = \"callers\"\nhost = \"{}\"\nproxy = \"{callers}\"\ndestinations = []\n\
-         [[trunk]]\nname = \"offices\"\nhost = \"{}\"\nproxy = \"{offices}\"\n\
-         [[number]]\npattern = \"+1202555010X\"\nflow = \"route\"\n\
-         [[number]]\npattern = \"+1{HOTLINE}\"\ncampaign = \"congress\"\n\
-         [[number]]\npattern = \"+1{ASKING}\"\nflow = \"ask\"\n\
-         [[number]]\npattern = \"+1{IMPATIENT}\"\nflow = \"impatient\"\n\
-         [flows]\ndirectory = \"flows\"\n\
-         [store]\nurl = \"sqlite:trunkline.db\"\n\
-         [web]\nlisten = \"\"\n\
-         [limits]\ndrain_seconds = 1\n",
-        callers.ip(),
-        offices.ip(),
-    )
 }

@@ -1,17 +1,19 @@
-//! SIPp: runs a scenario of `scenarios/` once or many times.
+//! SIPp: runs a scenario, once or many times.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::place::Place;
+use super::place::{Place, listens};
 use super::server::end;
 
 /// A running scenario.
 pub struct Sipp {
     name: String,
     process: Child,
-    messages: std::path::PathBuf,
+    messages: PathBuf,
+    patience: Duration,
 }
 
 /// What to run.
@@ -29,56 +31,102 @@ pub struct Scenario<'a> {
     pub lost: u32,
 }
 
-impl Sipp {
-    pub fn start(place: &Place, scenario: &Scenario<'_>) -> Sipp {
+impl Scenario<'_> {
+    /// The scenario's text, with the words replaced.
+    pub fn read(&self) -> Run {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/scenarios");
-        let mut text = std::fs::read_to_string(format!("{folder}/{}.xml", scenario.name)).unwrap();
-        for (word, by) in scenario.replace {
+        let mut text = std::fs::read_to_string(format!("{folder}/{}.xml", self.name)).unwrap();
+        for (word, by) in self.replace {
             text = text.replace(word, by);
         }
-        let file = place.write(&format!("{}-{}.xml", scenario.name, scenario.number), &text);
+        Run {
+            calls: self.calls,
+            lost: self.lost,
+            ..Run::new(self.name, text, self.local, self.remote, self.number)
+        }
+    }
+}
+
+/// A scenario's text and how to run it.
+#[derive(Clone)]
+pub struct Run {
+    pub name: String,
+    pub text: String,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub number: String,
+    pub calls: u32,
+    /// New calls each second.
+    pub rate: u32,
+    pub lost: u32,
+    pub wire: Wire,
+    /// Seconds that it may take.
+    pub seconds: u64,
+}
+
+/// What carries the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Udp,
+}
+
+impl Run {
+    pub fn new(name: &str, text: String, local: SocketAddr, remote: SocketAddr, number: &str) -> Run {
+        Run {
+            name: name.to_owned(),
+            text,
+            local,
+            remote,
+            number: number.to_owned(),
+            calls: 1,
+            rate: 10,
+            lost: 0,
+            wire: Wire::Udp,
+            seconds: 60,
+        }
+    }
+}
+
+impl Sipp {
+    pub fn start(place: &Place, scenario: &Scenario<'_>) -> Sipp {
+        Sipp::run(place, &scenario.read())
+    }
+
+    pub fn run(place: &Place, run: &Run) -> Sipp {
+        let file = place.write(&format!("{}-{}.xml", run.name, run.number), &run.text);
         let messages = file.with_extension("log");
         let mut command = Command::new("sipp");
-        command.arg("-sf").arg(&file).arg(scenario.remote.to_string());
-        command.args([
-            "-i",
-            &scenario.local.ip().to_string(),
-            "-p",
-            &scenario.local.port().to_string(),
-        ]);
-        command.args([
-            "-s",
-            scenario.number,
-            "-m",
-            &scenario.calls.to_string(),
-            "-r",
-            "10",
-            "-nostdin",
-        ]);
+        command.arg("-sf").arg(&file).arg(run.remote.to_string());
+        let (ip, port) = (run.local.ip().to_string(), run.local.port().to_string());
+        command.args(["-i", &ip, "-p", &port, "-s", &run.number, "-nostdin"]);
+        command.args(["-m", &run.calls.to_string(), "-r", &run.rate.to_string()]);
+        command.args(["-l", "20000", "-timeout", &format!("{}s", run.seconds)]);
         command
-            .args(["-timeout", "45s", "-timeout_error", "-trace_msg", "-message_file"])
+            .args(["-timeout_error", "-trace_msg", "-message_file"])
             .arg(&messages);
-        if scenario.lost > 0 {
-            command.args(["-lost", &scenario.lost.to_string()]);
+        if run.lost > 0 {
+            command.args(["-lost", &run.lost.to_string()]);
         }
         let screen = std::fs::File::create(file.with_extension("screen")).unwrap();
+        let errors = std::fs::File::create(file.with_extension("errors")).unwrap();
         let process = command
             .current_dir(file.parent().unwrap())
             .stdin(Stdio::null())
             .stdout(screen)
-            .stderr(Stdio::null())
+            .stderr(errors)
             .spawn()
             .unwrap();
         Sipp {
-            name: scenario.name.to_owned(),
+            name: run.name.clone(),
             process,
             messages,
+            patience: Duration::from_secs(run.seconds + 15),
         }
     }
 
     /// Waits until the scenario has ended; tells whether every call of it went as written.
     pub fn finish(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + self.patience;
         let status = loop {
             match self.process.try_wait().unwrap() {
                 Some(status) => break status,
@@ -93,9 +141,32 @@ impl Sipp {
         }
     }
 
+    /// Every message that it sent and received, as SIPp writes them down.
+    pub fn messages(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.messages).unwrap_or_default()).into_owned()
+    }
+
+    /// How many calls ended as written, and how many did not, once it has ended.
+    pub fn tally(&self) -> (u32, u32) {
+        let screen = std::fs::read(self.messages.with_extension("screen")).unwrap_or_default();
+        let screen = String::from_utf8_lossy(&screen);
+        let last = |title: &str| {
+            let line = screen.lines().rev().find(|line| line.contains(title));
+            let figure = line.and_then(|line| line.rsplit('|').next());
+            figure.and_then(|figure| figure.trim().parse().ok()).unwrap_or(0)
+        };
+        (last("Successful call"), last("Failed call"))
+    }
+
     fn complaint(&self, what: &str) -> String {
-        let messages = std::fs::read_to_string(&self.messages).unwrap_or_default();
-        format!("SIPp as {} {what}. Its messages:\n{messages}", self.name)
+        let errors = std::fs::read_to_string(self.messages.with_extension("errors")).unwrap_or_default();
+        let messages = self.messages();
+        let tail = messages.len().saturating_sub(20_000);
+        let tail = messages.get(tail..).unwrap_or(&messages);
+        format!(
+            "SIPp as {} {what}. It complained:\n{errors}\nIts messages:\n{tail}",
+            self.name
+        )
     }
 }
 
@@ -107,10 +178,30 @@ impl Drop for Sipp {
 
 /// Runs a caller against an office, both for one call, and wants both to be content.
 pub fn pair(place: &Place, caller: Scenario<'_>, office: Scenario<'_>) {
-    let mut office = Sipp::start(place, &office);
-    std::thread::sleep(Duration::from_millis(300)); // SIPp says nowhere when it listens
-    let mut caller = Sipp::start(place, &caller);
+    let (caller, office) = run_both(place, &caller.read(), &office.read());
+    drop((caller, office));
+}
+
+/// Starts an office and waits until it listens.
+pub fn start_office(place: &Place, office: &Run) -> Sipp {
+    let sipp = Sipp::run(place, office);
+    let protocol = match office.wire {
+        Wire::Udp => "udp",
+    };
+    assert!(
+        listens(protocol, office.local),
+        "SIPp does not listen at {}",
+        office.local
+    );
+    sipp
+}
+
+/// Runs a caller against an office and wants both to be content.
+pub fn run_both(place: &Place, caller: &Run, office: &Run) -> (Sipp, Sipp) {
+    let mut office = start_office(place, office);
+    let mut caller = Sipp::run(place, caller);
     let (called, answered) = (caller.finish(), office.finish());
     let complaints: Vec<String> = [called, answered].into_iter().filter_map(Result::err).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    (caller, office)
 }

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 
-use super::ShowArgs;
+use super::canvas::Screen;
 use super::words::{cause, clock, ended_by, event, length, offset, party, who};
+use super::{ShowArgs, trace};
 use crate::call::record::{CallRecord, Direction, LegRecord, Party};
 use crate::store::{CallFilter, Store};
 use crate::units::CallId;
@@ -16,12 +17,16 @@ pub(super) fn run(
     store: &dyn Store,
     args: &ShowArgs,
     zone: &TimeZone,
+    screen: &Screen,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
     let id = find(store, &args.id)?;
     let Some(call) = store.call(id)? else {
         bail!("there is no call {id}")
     };
+    if args.ladder || args.pcap.is_some() {
+        return trace::run(store, &call, args, screen, out);
+    }
     if args.json {
         serde_json::to_writer(&mut *out, &call)?;
         writeln!(out)?;

@@ -194,6 +194,7 @@ fn show(store: &SqliteStore, checks: &Checks) -> anyhow::Result<()> {
     let last = CallCommand::Show(ShowArgs {
         id: "last".to_owned(),
         json: false,
+        ..ShowArgs::default()
     });
     call::run_with(store, &last, &TimeZone::system(), &mut std::io::stdout().lock())?;
     println!("\nWhat had to happen:\n");

@@ -8,12 +8,17 @@ use super::{MAX_LINE, MAX_MESSAGE, Name, ParseError, decimal, trim};
 /// Longest header section waited for, in bytes.
 const MAX_HEAD: usize = 4 * MAX_LINE;
 
-/// Returns the length of the first message in `stream`, or `None` while it is not complete.
+/// Returns the length of the first message in `stream`, or `None` while it is not complete; see [`frame_extent`].
+pub fn frame_length(stream: &[u8]) -> Result<Option<usize>, ParseError> {
+    Ok(frame_extent(stream)?.filter(|&extent| stream.len() >= extent))
+}
+
+/// Returns how long the first message in `stream` will be, or `None` while its headers are not complete.
 ///
 /// Line ends between messages count to the message behind them. A stream without Content-Length cannot be framed, so
 /// that is an error, as is a length beyond the limit; the connection must then be closed. Nothing is allocated by a
 /// length that the peer names.
-pub fn frame_length(stream: &[u8]) -> Result<Option<usize>, ParseError> {
+pub fn frame_extent(stream: &[u8]) -> Result<Option<usize>, ParseError> {
     let Some(begin) = stream.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else {
         return Ok(None);
     };
@@ -53,7 +58,7 @@ pub fn frame_length(stream: &[u8]) -> Result<Option<usize>, ParseError> {
     if total > MAX_MESSAGE {
         return Err(ParseError::TooLarge { got: total });
     }
-    Ok((message.len() >= total).then_some(begin + total))
+    Ok(Some(begin + total))
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ names! {
     ContentType "content-type" | "c";
     ContentLength "content-length" | "l";
     ContentEncoding "content-encoding" | "e";
+    ContentDisposition "content-disposition";
+    Accept "accept";
     Expires "expires";
     MinExpires "min-expires";
     Require "require";

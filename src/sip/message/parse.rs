@@ -123,6 +123,8 @@ pub struct Message<'a> {
     pub start: Start<'a>,
     headers: Headers<'a>,
     pub body: &'a [u8],
+    /// Bytes as they came, line ends before and bytes behind the message included.
+    pub length: usize,
     pub via: Via<'a>,
     pub from: Address<'a>,
     pub to: Address<'a>,
@@ -138,6 +140,7 @@ impl<'a> Message<'a> {
         if bytes.len() > MAX_MESSAGE {
             return Err(ParseError::TooLarge { got: bytes.len() });
         }
+        let length = bytes.len();
         let begin = bytes
             .iter()
             .position(|byte| !matches!(byte, b'\r' | b'\n'))
@@ -153,10 +156,15 @@ impl<'a> Message<'a> {
         let mut lines = Lines { rest: head };
         let start = parse_start(lines.next().ok_or(ParseError::Empty)?)?;
         let headers = parse_headers(lines)?;
-        Self::assemble(start, headers, body)
+        Self::assemble(start, headers, body, length)
     }
 
-    fn assemble(start: Start<'a>, headers: Headers<'a>, body: &'a [u8]) -> Result<Self, ParseError> {
+    fn assemble(
+        start: Start<'a>,
+        headers: Headers<'a>,
+        body: &'a [u8],
+        length: usize,
+    ) -> Result<Self, ParseError> {
         let via_value = find(&headers, Name::Via).ok_or(ParseError::MissingHeader("Via"))?;
         let via = split_commas(via_value)
             .next()
@@ -182,6 +190,7 @@ impl<'a> Message<'a> {
             start,
             headers,
             body,
+            length,
             via,
             from,
             to,

@@ -22,6 +22,19 @@ pub(crate) fn unsupported(request: &Message<'_>) -> Option<Vec<u8>> {
     writer.into_lines().ok()
 }
 
+/// Whether a request that wants a session takes SDP in return (RFC 3261 §20.1, RFC 4475 §3.3.15).
+pub(crate) fn takes_sdp(request: &Message<'_>) -> bool {
+    if request.header(Name::Accept).is_none() {
+        return true;
+    }
+    request.values(Name::Accept).any(|range| {
+        let (kind, _) = crate::body::split_type(range);
+        ["application/sdp", "application/*", "*/*"]
+            .iter()
+            .any(|ours| kind.eq_ignore_ascii_case(ours.as_bytes()))
+    })
+}
+
 /// Whether a request names where the peer wants to be reached: its first Contact is an address (RFC 3261 §8.1.1.8).
 pub(crate) fn has_contact(request: &Message<'_>) -> bool {
     let first = request.values(Name::Contact).next();

@@ -314,6 +314,9 @@ impl Session {
 
     pub(super) fn on_update(&mut self, wire: &mut Wire, now: Instant, request: &Message<'_>, path: Path) {
         let has_offer = !request.body.is_empty();
+        if has_offer && self.may_update_early() {
+            return self.on_offer(wire, now, request, path);
+        }
         if has_offer && (self.exchange.offering.is_some() || self.state == State::Calling) {
             return self.answer_request(wire, now, request, path, 491, b"");
         }
@@ -333,6 +336,19 @@ impl Session {
             lines.extend_from_slice(&self.refresh.response_lines());
         }
         self.answer_request(wire, now, request, path, 200, &lines);
+    }
+
+    /// Whether an UPDATE may offer before the INVITE is answered: its offer was answered reliably (RFC 3311 §5.2).
+    fn may_update_early(&self) -> bool {
+        let settled = match self.state {
+            State::Incoming => self.reliable.settled,
+            State::Calling => {
+                let dialog = self.dialogs.get(self.current);
+                dialog.is_some_and(|dialog| dialog.rseq.is_some() && dialog.early_sdp.is_some())
+            }
+            _ => false,
+        };
+        settled && self.exchange.offering.is_none() && self.exchange.offered.is_none()
     }
 
     fn too_brief(&self, wire: &Wire, request: &Message<'_>) -> Option<Vec<u8>> {
@@ -374,6 +390,9 @@ impl Session {
         let remote_sdp = sdp.map(sdp_hash);
         let unchanged = remote_sdp.is_some() && remote_sdp == self.remote_sdp && self.local_is_answer;
         let is_invite = request.cseq.method == Method::Invite;
+        if let (State::Calling, Some(index), Some(sdp)) = (self.state, self.dialog_of(request), sdp) {
+            self.dialogs[index].early_sdp = Some(sdp.to_vec());
+        }
         self.exchange.offered = Some(Offered {
             transaction,
             cseq: request.cseq.number,
@@ -406,6 +425,7 @@ impl Session {
         if offered.is_invite {
             return self.send_success(wire, now, offered.transaction, offered.cseq);
         }
+        self.reliable.agreed |= self.state == State::Incoming;
         let mut lines = self.dialog_lines();
         lines.extend_from_slice(&self.refresh.response_lines());
         self.respond(wire, now, offered.transaction, 200, &lines, &self.local_sdp);

@@ -29,7 +29,7 @@ use crate::slab::Key;
 use crate::transaction::Tell;
 use crate::wire::{Owner, Path, Purpose, Report, Wire};
 
-pub(crate) use acceptable::{has_contact, unsupported};
+pub(crate) use acceptable::{has_contact, takes_sdp, unsupported};
 use exchange::Exchange;
 use refresh::Refresh;
 pub(crate) use refresh::is_too_brief;
@@ -179,10 +179,23 @@ impl Session {
         self.told
     }
 
+    /// Whether our INVITE may yet make a dialog that we keep.
+    pub fn awaits_answer(&self) -> bool {
+        self.state == State::Calling
+    }
+
     /// Finds the dialog of a request from the peer by its From tag.
     pub fn dialog_of(&self, request: &Message<'_>) -> Option<usize> {
         let tag = request.from.tag().unwrap_or_default();
         self.dialogs.iter().position(|dialog| *dialog.remote_tag == *tag)
+    }
+
+    /// Whether a request comes from where its dialog was last heard.
+    pub fn is_heard_from(&self, request: &Message<'_>, path: Path) -> bool {
+        let dialog = self.dialog_of(request).and_then(|index| self.dialogs.get(index));
+        dialog.is_some_and(|dialog| {
+            dialog.path.remote == path.remote && dialog.path.transport == path.transport
+        })
     }
 
     // Time.

@@ -26,8 +26,10 @@ pub(super) struct Reliable {
     pub required: bool,
     /// Number and patience of one that a final response overtook: not repeated any more, its PRACK still gets 200.
     overtaken: Option<(u32, Instant)>,
-    /// Our offer went in a reliable response and its answer came in the PRACK: the 2xx has no SDP.
+    /// The SDP was agreed before the 2xx, by a PRACK or an UPDATE: the 2xx has none.
     pub agreed: bool,
+    /// An offer and its answer went in the INVITE, a reliable response and its PRACK: UPDATE may offer again.
+    pub settled: bool,
     rseq: u32,
     open: Option<Open>,
     /// What to send once the open one is acknowledged: the latest wish counts.
@@ -151,6 +153,7 @@ impl Session {
         let Some(sdp) = rack.and_then(|(rseq, _)| self.reliable.acknowledge(rseq)) else {
             return self.answer_request(wire, now, request, path, 481, b"");
         };
+        self.reliable.settled |= !sdp.is_empty();
         let offered = !sdp.is_empty() && !self.local_is_answer;
         match crate::body::sdp(request) {
             Ok(Some(answer)) if offered => {

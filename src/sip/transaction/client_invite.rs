@@ -63,6 +63,11 @@ impl ClientInvite {
                 (State::Accepted, Step::told(Tell::Success))
             }
             (State::Accepted, Tell::Success) => (State::Accepted, Step::told(Tell::Success)),
+            (State::Completed, Tell::Success) => {
+                // Another branch of a fork answers after all; it must hear an ACK and a BYE.
+                self.clocks.only_expire(now + times.patience());
+                (State::Completed, Step::told(Tell::Success))
+            }
             (State::GivenUp, Tell::Failure) => {
                 self.clocks.only_expire(now + TIMER_D);
                 let ack = Step {
@@ -135,12 +140,13 @@ impl ClientInvite {
         }
     }
 
-    pub fn on_unreachable(&mut self) -> Step {
+    /// Nothing can be sent at this moment. An earlier copy may have arrived, so its response is waited for.
+    pub fn on_unreachable(&mut self, now: Instant) -> Step {
         if self.state != State::Calling {
             return Step::NOTHING;
         }
-        self.state = State::Terminated;
-        self.clocks = Clocks::default();
+        self.state = State::GivenUp;
+        self.clocks.only_expire(now + self.patience);
         Step::told(Tell::Unreachable)
     }
 
@@ -281,11 +287,11 @@ mod tests {
     fn an_unreachable_target_is_told_only_while_calling() {
         let now = Instant::now();
         assert_eq!(
-            ClientInvite::new(now, &TIMES).on_unreachable().tell,
+            ClientInvite::new(now, &TIMES).on_unreachable(now).tell,
             Some(Tell::Unreachable)
         );
         let mut invite = ClientInvite::new(now, &TIMES);
         invite.on_response(now, Tell::Provisional, &TIMES);
-        assert_eq!(invite.on_unreachable(), Step::NOTHING);
+        assert_eq!(invite.on_unreachable(now), Step::NOTHING);
     }
 }

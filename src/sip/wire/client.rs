@@ -1,10 +1,10 @@
 //! Client transactions: sending requests, matching responses by branch (RFC 3261 §17.1.3).
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
-use crate::event::SessionId;
+use crate::event::{Event, SessionId};
 use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for, decimal};
 use crate::peer::Transport;
 use crate::slab::Key;
@@ -12,6 +12,8 @@ use crate::transaction::{Client, ClientInvite, response_kind};
 
 /// Longest request that fits any path (RFC 3261 §18.1.1).
 const SAFE_DATAGRAM: usize = 1300;
+/// After TCP could not be had, a peer's large requests go by UDP for this long.
+const NO_TCP: Duration = Duration::from_secs(300);
 
 impl Wire {
     /// Sends a request as a new client transaction. `build` gets the Via value.
@@ -27,10 +29,13 @@ impl Wire {
         let index = self.transactions.next_key().index();
         let via = via_value(path, index, nonce);
         let bytes = build(via.as_bytes())?;
-        if bytes.len() > SAFE_DATAGRAM && !path.transport.is_reliable() {
-            self.counters.oversized += 1;
-        }
-        Ok(self.start_client(now, path, owner, method, nonce, bytes))
+        let is_large = bytes.len() > SAFE_DATAGRAM && !path.transport.is_reliable();
+        self.counters.oversized += u64::from(is_large);
+        let key = match is_large && self.takes_large(now, path) {
+            true => self.start_large(now, path, owner, method, nonce, bytes),
+            false => self.start_client(now, path, owner, method, nonce, bytes),
+        };
+        Ok(key)
     }
 
     /// A Via value whose branch belongs to no transaction, for ACK (RFC 3261 §17.1.1.3).
@@ -70,6 +75,7 @@ impl Wire {
             merge: None,
             queued: None,
             sent_again: false,
+            is_large: false,
         });
         self.arm(key);
         key
@@ -176,7 +182,12 @@ impl Wire {
 
     /// Sends the requests again that nothing was heard about since they went over a connection that broke: once, then
     /// they fail. A server that has them already takes them for copies.
-    pub fn on_connection_lost(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+    pub fn on_connection_lost(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        transport: Transport,
+    ) -> Vec<Report> {
         let keys: Vec<Key> = self.transactions.keys().collect();
         let mut reports = Vec::new();
         for key in keys {
@@ -187,6 +198,12 @@ impl Wire {
             if path.transport != transport || (path.remote != remote && path.connection != Some(remote)) {
                 continue;
             }
+            if transaction.sent_again && self.fall_back(now, key) {
+                continue;
+            }
+            let Some(transaction) = self.transactions.get_mut(key) else {
+                continue;
+            };
             let step = match &mut transaction.machine {
                 Machine::ClientInvite(invite) if !invite.is_calling() => continue,
                 Machine::Client(client) if !client.is_waiting() => continue,
@@ -195,7 +212,7 @@ impl Wire {
                     self.resend(key);
                     continue;
                 }
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
             };
             reports.extend(self.report(key, step));
@@ -203,25 +220,101 @@ impl Wire {
         reports
     }
 
-    /// Fails every client transaction that has heard nothing from `remote`.
-    pub fn on_unreachable(&mut self, remote: SocketAddr, transport: Transport) -> Vec<Report> {
+    /// Fails every client transaction that has heard nothing from `remote`; what went by TCP only for its size goes by
+    /// UDP then.
+    pub fn on_unreachable(&mut self, now: Instant, remote: SocketAddr, transport: Transport) -> Vec<Report> {
         let keys: Vec<Key> = self.transactions.keys().collect();
         let mut reports = Vec::new();
         for key in keys {
+            let Some(transaction) = self.transactions.get(key) else {
+                continue;
+            };
+            if transaction.path.remote != remote
+                || transaction.path.transport != transport
+                || self.fall_back(now, key)
+            {
+                continue;
+            }
             let Some(transaction) = self.transactions.get_mut(key) else {
                 continue;
             };
-            if transaction.path.remote != remote || transaction.path.transport != transport {
-                continue;
-            }
             let step = match &mut transaction.machine {
-                Machine::ClientInvite(invite) => invite.on_unreachable(),
+                Machine::ClientInvite(invite) => invite.on_unreachable(now),
                 Machine::Client(client) => client.on_unreachable(),
                 _ => continue,
             };
             reports.extend(self.report(key, step));
         }
         reports
+    }
+
+    fn takes_large(&self, now: Instant, path: Path) -> bool {
+        let entry = path.peer.and_then(|peer| self.peers.get(peer));
+        entry.is_some_and(|entry| {
+            entry.peer.large_by_tcp && entry.no_tcp_until.is_none_or(|until| until <= now)
+        })
+    }
+
+    /// Sends a request by TCP that was made for UDP: its Via says so.
+    fn start_large(
+        &mut self,
+        now: Instant,
+        path: Path,
+        owner: Owner,
+        method: Method,
+        nonce: u64,
+        mut bytes: Vec<u8>,
+    ) -> Key {
+        name_transport(&mut bytes, Transport::Tcp);
+        let path = Path {
+            transport: Transport::Tcp,
+            ..path
+        };
+        let key = self.start_client(now, path, owner, method, nonce, bytes);
+        if let Some(transaction) = self.transactions.get_mut(key) {
+            transaction.is_large = true;
+        }
+        key
+    }
+
+    /// Begins a transaction anew over UDP that went by TCP only for its size and was not heard.
+    fn fall_back(&mut self, now: Instant, key: Key) -> bool {
+        let times = self.times(Transport::Udp);
+        let Some(transaction) = self.transactions.get_mut(key).filter(|found| found.is_large) else {
+            return false;
+        };
+        let machine = match &transaction.machine {
+            Machine::ClientInvite(invite) if invite.is_calling() => {
+                Machine::ClientInvite(ClientInvite::new(now, &times))
+            }
+            Machine::Client(client) if client.is_waiting() => Machine::Client(Client::new(now, &times)),
+            _ => return false,
+        };
+        transaction.machine = machine;
+        transaction.is_large = false;
+        transaction.path.transport = Transport::Udp;
+        name_transport(&mut transaction.bytes, Transport::Udp);
+        let (path, bytes) = (transaction.path, transaction.bytes.clone());
+        self.send(path, bytes);
+        self.arm(key);
+        if let Some(peer) = path.peer {
+            if let Some(entry) = self.peers.get_mut(peer) {
+                entry.no_tcp_until = Some(now + NO_TCP);
+            }
+            self.tell(Event::LargeByUdp { peer });
+        }
+        true
+    }
+}
+
+/// Writes another transport into the topmost Via of a request of ours, which is its first header.
+fn name_transport(bytes: &mut [u8], transport: Transport) {
+    const VIA: &[u8] = b"\r\nVia: SIP/2.0/";
+    let name = transport.via_name().as_bytes();
+    if let Some(at) = memchr::memmem::find(bytes, VIA)
+        && let Some(place) = bytes.get_mut(at + VIA.len()..at + VIA.len() + name.len())
+    {
+        place.copy_from_slice(name);
     }
 }
 

@@ -19,7 +19,7 @@ use siphasher::sip128::SipHasher13;
 use crate::deadlines::{Deadlines, Waiting};
 use crate::endpoint::{Counters, EndpointConfig};
 use crate::event::{Event, Output, SessionId, Sighting};
-use crate::message::Method;
+use crate::message::{Method, is_clean};
 use crate::peer::{PeerId, Transport};
 use crate::peers::Peers;
 use crate::reply::Reply;
@@ -113,6 +113,8 @@ struct Transaction {
     queued: Option<Instant>,
     /// Sent once more, since the connection broke.
     sent_again: bool,
+    /// Sent by TCP only for its size.
+    is_large: bool,
 }
 
 /// Keys that are already hashes.
@@ -159,7 +161,9 @@ pub(crate) struct Wire {
 const SIGHTINGS_PER_SECOND: u32 = 20;
 
 impl Wire {
-    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
+    pub fn new(mut config: EndpointConfig, seed: [u8; 32]) -> Self {
+        // A text that may not stand in a header would make every message fail.
+        config.agent = config.agent.filter(|agent| is_clean(agent.as_bytes()));
         let mut random = ChaCha12Rng::from_seed(seed);
         let hasher = SipHasher13::new_with_keys(random.next_u64(), random.next_u64());
         Self {
@@ -190,6 +194,13 @@ impl Wire {
 
     pub fn random(&mut self) -> u64 {
         self.random.next_u64()
+    }
+
+    /// A key that nobody else has.
+    pub fn secret(&mut self) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.random.fill_bytes(&mut key);
+        key
     }
 
     /// A random duration below `limit`, in steps of 10 ms.

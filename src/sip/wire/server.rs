@@ -64,6 +64,14 @@ impl Wire {
             .map(|transaction| (key, transaction.owner))
     }
 
+    /// The To tag of the last response that a served request got.
+    pub fn tag_of_response(&self, key: Key) -> Option<String> {
+        let mut scratch = Vec::new();
+        let response = Message::parse(&self.transactions.get(key)?.bytes, &mut scratch).ok()?;
+        let tag = response.to.tag()?;
+        Some(String::from_utf8_lossy(tag).into_owned())
+    }
+
     /// Whether this request, with another branch, is being served already (RFC 3261 §8.2.2.2).
     pub fn is_merged(&self, request: &Message<'_>) -> bool {
         request.to.tag().is_none() && self.merged.contains_key(&self.merge_key(request))
@@ -95,6 +103,7 @@ impl Wire {
             merge,
             queued: None,
             sent_again: false,
+            is_large: false,
         });
         self.servers.insert(key, slot);
         if let Some(merge) = merge {

@@ -54,6 +54,7 @@ impl Exchange {
             return None;
         };
         let opened = self.opened(now, &route, index, invite);
+        self.trace_call(now, &opened, &route, index, invite);
         let full = calls >= self.settings.most_calls || self.is_full(index, &route);
         let refused = match () {
             () if !self.records_accepted => Some("records_cannot_be_written"),
@@ -205,6 +206,7 @@ impl Exchange {
     ) {
         let retry_after = (status == 503).then_some(RETRY_AFTER);
         self.endpoint.reject(now.monotonic, session, status, retry_after);
+        self.trace.end(now, opened.call, true);
         if !self.records_accepted {
             return;
         }
@@ -233,7 +235,7 @@ fn caller_number(invite: &IncomingInvite) -> Option<PhoneNumber> {
 }
 
 /// The user part of a sip: or tel: URI.
-fn user_of(uri: &str) -> &str {
+pub(super) fn user_of(uri: &str) -> &str {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     rest.split(['@', ';', '?', '>']).next().unwrap_or_default()
 }

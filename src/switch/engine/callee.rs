@@ -64,6 +64,8 @@ impl Exchange {
                 self.sessions.insert(session, (call.key, Side::Callee));
                 self.streams.insert(seat.stream, (call.key, Side::Callee));
                 self.lines[index].calls += 1;
+                let shown = request.public_number.as_ref();
+                self.trace_leg(call.book.call(), number, session, index, shown);
                 call.callee = Some(Leg::dialled(session, setup, local));
                 let dialled = EventKind::Dialled {
                     target: request.target,

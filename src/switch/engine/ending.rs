@@ -270,6 +270,8 @@ impl Exchange {
             details,
         };
         call.book.close(closed, &mut self.changes);
+        let failed = ending.disposition == SessionDisposition::SystemError;
+        self.trace.end(now, call.book.call(), failed);
         true
     }
 }

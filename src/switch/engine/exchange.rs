@@ -13,6 +13,7 @@ use sip::{Endpoint, Peer, PeerId, SessionId};
 use super::call::{Side, Timer};
 use super::reload::Generations;
 use super::settings::{Settings, TrunkState, TrunkStatus};
+use super::trace::Tracer;
 use super::{Now, Output};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
@@ -37,6 +38,7 @@ pub(super) struct Exchange {
     seats_asked: usize,
     draining: bool,
     pub generations: Generations,
+    pub trace: Tracer,
 }
 
 /// What is true of a trunk at this moment; its place is the place of the trunk in the settings.
@@ -97,6 +99,7 @@ impl Exchange {
             seats_asked: 0,
             draining: false,
             generations: Generations::default(),
+            trace: Tracer::default(),
         }
     }
 
@@ -207,6 +210,8 @@ impl Exchange {
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
             public: trunk.public,
+            transport: trunk.transport,
+            large_by_tcp: trunk.large_by_tcp,
             credentials: trunk.credentials.clone(),
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });
@@ -274,6 +279,9 @@ impl Exchange {
                     line.leaving = false;
                 });
                 self.name_of(peer).map(|trunk| TrunkStatus::Left { trunk })
+            }
+            sip::Event::LargeByUdp { peer } => {
+                self.name_of(peer).map(|trunk| TrunkStatus::LargeByUdp { trunk })
             }
             _ => None,
         };

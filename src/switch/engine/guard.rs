@@ -258,8 +258,9 @@ fn points(sighting: Sighting) -> u32 {
     match sighting {
         Sighting::Scanner => 10,
         Sighting::StrangerInvite => 5,
-        Sighting::Stranger => 3,
+        Sighting::Stranger | Sighting::BadCredentials => 3,
         Sighting::Malformed => 2,
+        Sighting::Unauthenticated => 1,
         Sighting::ForeignChallenge => 0,
     }
 }
@@ -322,6 +323,21 @@ mod tests {
         assert_eq!(bans.collect::<Vec<_>>(), [false, false, false, false, true]);
         let source = address("198.51.100.3");
         assert!((0..100).all(|_| guard.sighted(now, source, Sighting::ForeignChallenge).is_none()));
+    }
+
+    #[test]
+    fn four_wrong_passwords_ban_and_a_few_challenges_do_not() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        let bans = (0..4).map(|_| guard.sighted(now, source, Sighting::BadCredentials).is_some());
+        assert_eq!(bans.collect::<Vec<_>>(), [false, false, false, true]);
+        let source = address("198.51.100.8");
+        let bans = (0..10).map(|_| guard.sighted(now, source, Sighting::Unauthenticated).is_some());
+        assert_eq!(
+            bans.filter(|banned| *banned).count(),
+            1,
+            "the tenth within a minute"
+        );
     }
 
     #[test]

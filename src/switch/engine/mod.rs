@@ -15,6 +15,7 @@ mod guard;
 mod reload;
 mod routes;
 mod settings;
+mod trace;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,8 @@ use guard::Guard;
 pub use guard::GuardCounters;
 pub use routes::{Route, RouteError, Routes, Wanted};
 pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+use trace::Passing;
+pub use trace::{TraceCounters, TraceRules};
 
 /// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +153,21 @@ impl Engine {
         self.exchange.settings.trunks.get(Exchange::index_of(peer))
     }
 
+    /// The peer of the SIP core that a trunk of the configuration is.
+    pub fn peer(&self, trunk: &TrunkName) -> Option<sip::PeerId> {
+        self.exchange.trunk_index(trunk).map(Exchange::peer_id)
+    }
+
+    /// Whether an address is a trunk's.
+    pub fn is_trunks(&self, source: IpAddr) -> bool {
+        self.exchange.endpoint.is_peer(source)
+    }
+
+    /// Whether one that is no trunk's may open a connection now; that counts like a message.
+    pub fn admits(&mut self, now: Now, source: IpAddr) -> bool {
+        self.guard.admits(now.monotonic, source)
+    }
+
     pub fn trunks(&self) -> Vec<TrunkState> {
         self.exchange.trunk_states()
     }
@@ -160,6 +178,15 @@ impl Engine {
 
     pub fn guard_counters(&self) -> GuardCounters {
         self.guard.counters()
+    }
+
+    /// Keeps traces of the calls that begin from now on; without this, none.
+    pub fn keep_traces(&mut self, rules: TraceRules) {
+        self.exchange.trace.set_rules(rules);
+    }
+
+    pub fn trace_counters(&self) -> TraceCounters {
+        self.exchange.trace.counters()
     }
 
     /// Whether the flow of the oldest call waits for keys; for simulated callers.
@@ -176,8 +203,10 @@ impl Engine {
                 if !self.is_heard(now, &input) {
                     return;
                 }
+                self.trace_received(now, &input);
                 self.exchange.endpoint.handle_input(now.monotonic, input);
                 self.drain_sip(now);
+                self.exchange.trace.forget_knocking();
             }
             Input::Media(event) => self.on_media(now, event),
             Input::StreamReady(seat) => self.exchange.add_seat(seat),
@@ -238,6 +267,7 @@ impl Engine {
             self.exchange.sip_deadline,
             self.exchange.timers.next(),
             self.exchange.next_probe(),
+            self.exchange.trace.deadline(),
         ];
         Output::Wait(deadlines.into_iter().flatten().min())
     }
@@ -250,6 +280,27 @@ impl Engine {
             }
             _ => true,
         }
+    }
+
+    fn trace_received(&mut self, now: Now, input: &sip::Input<'_>) {
+        let sip::Input::Received {
+            local,
+            source,
+            transport,
+            bytes,
+        } = *input
+        else {
+            return;
+        };
+        let is_peer = self.exchange.endpoint.is_peer(source.ip());
+        let passing = Passing {
+            sent: false,
+            local,
+            remote: source,
+            transport,
+            bytes,
+        };
+        self.exchange.trace.pass(now, passing, is_peer);
     }
 
     fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
@@ -274,11 +325,20 @@ impl Engine {
                     connection,
                     bytes,
                 } => {
-                    // Strangers are never answered, but for the keep-alives of a connection; so any other message
-                    // goes to a trunk, or to what a trunk's call leads to.
-                    if bytes != b"\r\n" && !self.exchange.endpoint.is_peer(destination.ip()) {
+                    // Strangers are answered only on the keep-alives of a connection, and by a challenge; any other
+                    // message goes to a trunk, or to what a trunk's call leads to.
+                    let is_for_anyone = bytes == b"\r\n" || bytes.starts_with(b"SIP/2.0 401 ");
+                    if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
                         self.guard.sent_to(now.monotonic, destination.ip());
                     }
+                    let passing = Passing {
+                        sent: true,
+                        local,
+                        remote: destination,
+                        transport,
+                        bytes: &bytes,
+                    };
+                    self.exchange.trace.pass(now, passing, true);
                     self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
@@ -291,6 +351,7 @@ impl Engine {
                 sip::Output::Event(event) => self.on_sip(now, event),
                 sip::Output::Wait(deadline) => {
                     self.exchange.sip_deadline = deadline;
+                    self.exchange.settle_traces(now);
                     return;
                 }
                 _ => return,

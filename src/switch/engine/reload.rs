@@ -142,6 +142,7 @@ impl Exchange {
 /// Whether calls and the registration of one can go on as the other's.
 fn is_same_way(one: &Trunk, other: &Trunk) -> bool {
     one.host == other.host
+        && one.transport == other.transport
         && one.credentials == other.credentials
         && one.register == other.register
         && one.public == other.public

@@ -25,6 +25,9 @@ pub struct Trunk {
     pub name: TrunkName,
     pub host: String,
     pub public: Option<SocketAddr>,
+    pub transport: sip::Transport,
+    /// Whether requests over UDP that are too large for any path go by TCP.
+    pub large_by_tcp: bool,
     pub networks: Vec<sip::Network>,
     pub credentials: Option<sip::Credentials>,
     /// Seconds of registration asked for; none when the trunk knows us by our address.
@@ -76,6 +79,10 @@ pub enum TrunkStatus {
         retry_in: Duration,
     },
     Left {
+        trunk: TrunkName,
+    },
+    /// A large request went by UDP, for TCP could not be had.
+    LargeByUdp {
         trunk: TrunkName,
     },
 }

@@ -391,7 +391,11 @@ impl Simulator {
                     }
                 }
                 Output::Said { language, pieces } => self.tell(Happening::Said { language, pieces }),
-                Output::Trunk(TrunkStatus::Registered { .. } | TrunkStatus::Left { .. }) => {}
+                Output::Trunk(
+                    TrunkStatus::Registered { .. }
+                    | TrunkStatus::Left { .. }
+                    | TrunkStatus::LargeByUdp { .. },
+                ) => {}
                 Output::Trunk(TrunkStatus::RegistrationFailed { .. })
                 | Output::Sighting { .. }
                 | Output::Banned { .. } => {}

@@ -54,7 +54,7 @@ fn trying_is_sent_at_once_without_a_tag_problem_and_ringing_on_command() {
 }
 
 #[test]
-fn race_2_a_caller_that_gives_up_gets_200_and_487() {
+fn race_02_a_caller_that_gives_up_gets_200_and_487() {
     let (mut net, _) = incoming("");
     net.script(&request(
         "CANCEL",
@@ -74,7 +74,7 @@ fn race_2_a_caller_that_gives_up_gets_200_and_487() {
 }
 
 #[test]
-fn race_5_a_cancel_that_crosses_our_answer_changes_nothing() {
+fn race_05_a_cancel_that_crosses_our_answer_changes_nothing() {
     let (mut net, session, ok) = answering("");
     net.script(&request("CANCEL", "i1", "", ""));
     net.run(TICK);
@@ -91,7 +91,7 @@ fn race_5_a_cancel_that_crosses_our_answer_changes_nothing() {
 }
 
 #[test]
-fn race_6_a_bye_before_the_ack_stops_the_answer_and_a_late_ack_is_absorbed() {
+fn race_06_a_bye_before_the_ack_stops_the_answer_and_a_late_ack_is_absorbed() {
     let (mut net, _, ok) = answering("");
     net.script(&in_dialog(&ok, "BYE", 2, "b", "", ""));
     net.run(TICK);

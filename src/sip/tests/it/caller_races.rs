@@ -30,7 +30,7 @@ fn answered() -> (Net, sip::SessionId, String) {
 }
 
 #[test]
-fn race_1_cancel_waits_for_the_first_provisional_response() {
+fn race_01_cancel_waits_for_the_first_provisional_response() {
     let (mut net, session, invite) = calling();
     net.act(0, |endpoint, now| endpoint.hangup(now, session, Some(Cause(31))));
     assert_eq!(net.names(0), ["Ended(ByUs)"]);
@@ -52,7 +52,7 @@ fn race_1_cancel_waits_for_the_first_provisional_response() {
 }
 
 #[test]
-fn race_1_an_unanswered_cancelled_invite_stops_at_timer_b() {
+fn race_01_an_unanswered_cancelled_invite_stops_at_timer_b() {
     let (mut net, session, _) = calling();
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.seconds(60);
@@ -62,7 +62,7 @@ fn race_1_an_unanswered_cancelled_invite_stops_at_timer_b() {
 }
 
 #[test]
-fn race_1_an_answer_before_any_provisional_response_is_acked_and_ended() {
+fn race_01_an_answer_before_any_provisional_response_is_acked_and_ended() {
     let (mut net, session, invite) = calling();
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.reply(&invite, "200 OK", "b1", CONTACT, sdp(SDP_B));
@@ -75,7 +75,7 @@ fn race_1_an_answer_before_any_provisional_response_is_acked_and_ended() {
 }
 
 #[test]
-fn race_3_an_answer_that_crosses_our_cancel_is_acked_and_ended() {
+fn race_03_an_answer_that_crosses_our_cancel_is_acked_and_ended() {
     let (mut net, session, invite) = calling();
     net.reply(&invite, "180 Ringing", "b1", CONTACT, "");
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
@@ -89,7 +89,7 @@ fn race_3_an_answer_that_crosses_our_cancel_is_acked_and_ended() {
 }
 
 #[test]
-fn race_4_a_lost_or_refused_cancel_still_ends() {
+fn race_04_a_lost_or_refused_cancel_still_ends() {
     for answer in ["", "481 Does Not Exist"] {
         let (mut net, session, invite) = calling();
         net.reply(&invite, "180 Ringing", "b1", CONTACT, "");
@@ -105,7 +105,7 @@ fn race_4_a_lost_or_refused_cancel_still_ends() {
 }
 
 #[test]
-fn race_7_a_bye_in_the_early_dialog_fails_the_call() {
+fn race_07_a_bye_in_the_early_dialog_fails_the_call() {
     let (mut net, _, invite) = calling();
     let early = crate::net::response(&invite, "180 Ringing", "b1", CONTACT, "");
     net.script(&early);
@@ -132,7 +132,7 @@ fn callee_request(invite: &str, method: &str, cseq: u32, branch: &str, lines: &s
 }
 
 #[test]
-fn race_8_byes_that_cross_are_both_answered_and_one_end_is_told() {
+fn race_08_byes_that_cross_are_both_answered_and_one_end_is_told() {
     let (mut net, session, invite) = answered();
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.script(&callee_request(&invite, "BYE", 1, "x", "", ""));
@@ -145,7 +145,7 @@ fn race_8_byes_that_cross_are_both_answered_and_one_end_is_told() {
 }
 
 #[test]
-fn race_9_an_unanswered_bye_is_repeated_until_timer_f_and_then_forgotten() {
+fn race_09_an_unanswered_bye_is_repeated_until_timer_f_and_then_forgotten() {
     let (mut net, session, _) = answered();
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     assert_eq!(net.names(0), ["Answered", "Ended(ByUs)"]);
@@ -211,7 +211,7 @@ fn race_13_a_repeated_answer_gets_the_same_ack_and_is_told_once() {
 }
 
 #[test]
-fn race_15_and_18_forked_early_media_is_told_per_branch() {
+fn race_15_race_18_forked_early_media_is_told_per_branch() {
     let (mut net, _, invite) = calling();
     net.reply(&invite, "183 Progress", "b1", CONTACT, "v=0\r\no=1\r\n");
     net.reply(&invite, "183 Progress", "b1", CONTACT, "v=0\r\no=1\r\n");

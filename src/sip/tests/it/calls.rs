@@ -31,6 +31,7 @@ fn a_call_rings_is_answered_and_ended_by_the_caller() {
     let ended = net.nodes[1].events.last().unwrap().clone();
     let reason = Reason {
         cause: Some(16),
+        status: None,
         text: Some("Q.850;cause=16".into()),
     };
     assert_eq!(

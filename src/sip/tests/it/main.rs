@@ -7,16 +7,22 @@
     clippy::too_many_lines
 )]
 
+mod authentication;
 mod callee_races;
 mod caller_races;
 mod calls;
+mod connections;
 mod explorer;
 mod failover;
 mod faults;
+mod late_messages;
 mod misbehaviour;
 mod mutation;
 mod net;
 mod offers;
+mod races;
 mod registration;
+mod rfc4475;
+mod rfc5118;
 mod strangers;
 mod torture;

@@ -88,6 +88,8 @@ pub struct Net {
     pub loss: u64,
     pub repeat: u64,
     pub jitter: Duration,
+    /// An address that the others see as another: a NAT.
+    pub nat: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Net {
@@ -107,6 +109,7 @@ impl Net {
             loss: 0,
             repeat: 0,
             jitter: Duration::ZERO,
+            nat: None,
         }
     }
 
@@ -251,6 +254,11 @@ impl Net {
     }
 
     fn fly(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let (from, to) = match self.nat {
+            Some((inside, outside)) if from == inside => (outside, to),
+            Some((inside, outside)) if to == outside => (from, inside),
+            _ => (from, to),
+        };
         let mut sent = Sent {
             at: self.elapsed(),
             to,

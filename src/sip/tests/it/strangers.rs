@@ -184,7 +184,7 @@ fn race_43_draining_refuses_new_calls_and_keeps_those_in_progress() {
 }
 
 #[test]
-fn race_42_and_50_tables_are_bounded_and_empty_themselves() {
+fn race_42_race_50_tables_are_bounded_and_empty_themselves() {
     let mut net = Net::new();
     let config = EndpointConfig {
         max_sessions: 100,

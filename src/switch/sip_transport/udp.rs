@@ -1,10 +1,8 @@
-//! The UDP sockets that SIP listens on.
+//! The UDP sockets that SIP listens on: the way of most messages, kept free of tasks and queues.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
@@ -15,14 +13,14 @@ const BUFFER: usize = 4 << 20;
 pub const LARGEST: usize = 65_535;
 
 /// All listening sockets.
-pub struct SipSockets {
+pub struct UdpSockets {
     sockets: Vec<(SocketAddr, UdpSocket)>,
     unsent: u64,
     /// The socket that is looked at first.
-    turn: AtomicUsize,
+    turn: usize,
 }
 
-impl SipSockets {
+impl UdpSockets {
     /// Binds every address. Must run inside the runtime.
     ///
     /// # Errors
@@ -37,7 +35,7 @@ impl SipSockets {
         Ok(Self {
             sockets,
             unsent: 0,
-            turn: AtomicUsize::new(0),
+            turn: 0,
         })
     }
 
@@ -45,22 +43,18 @@ impl SipSockets {
         self.sockets.iter().map(|(local, _)| *local)
     }
 
-    /// Waits until a socket has a datagram, and says which: in turn, so that a busy one does not starve the others.
-    pub async fn readable(&self) -> usize {
-        poll_fn(|context| {
-            let count = self.sockets.len().max(1);
-            for step in 0..count {
-                let index = (self.turn.load(Ordering::Relaxed) + step) % count;
-                let ready =
-                    |(_, socket): &(SocketAddr, UdpSocket)| socket.poll_recv_ready(context).is_ready();
-                if self.sockets.get(index).is_some_and(ready) {
-                    self.turn.store(index + 1, Ordering::Relaxed);
-                    return Poll::Ready(index);
-                }
+    /// Says which socket has a datagram: in turn, so that a busy one does not starve the others.
+    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<usize> {
+        let count = self.sockets.len().max(1);
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let ready = |(_, socket): &(SocketAddr, UdpSocket)| socket.poll_recv_ready(context).is_ready();
+            if self.sockets.get(index).is_some_and(ready) {
+                self.turn = index + 1;
+                return Poll::Ready(index);
             }
-            Poll::Pending
-        })
-        .await
+        }
+        Poll::Pending
     }
 
     /// Takes one datagram, if there is one. Errors of the network (a port unreachable) are passed over.

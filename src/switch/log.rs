@@ -1,0 +1,38 @@
+//! What a running switch says of calls and trunks in its log.
+
+use super::engine::TrunkStatus;
+use crate::call::record::RecordChange;
+
+/// One line when a call begins and one when it ends; nobody's number is in them but ours.
+pub(super) fn call(change: &RecordChange) {
+    match change {
+        RecordChange::CallOpened(opened) => {
+            let number = opened.route.number.as_deref().unwrap_or_default();
+            tracing::info!(call = %opened.call, number, "call began");
+        }
+        RecordChange::CallClosed(closed) => {
+            tracing::info!(call = %closed.call, disposition = %closed.disposition, "call ended");
+        }
+        _ => {}
+    }
+}
+
+/// What became of a registration.
+pub(super) fn trunk(status: &TrunkStatus) {
+    match status {
+        TrunkStatus::Registered { trunk, expires } => {
+            tracing::info!(%trunk, seconds = expires.as_secs(), "registered");
+        }
+        TrunkStatus::RegistrationFailed {
+            trunk,
+            status,
+            retry_in,
+        } => {
+            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
+        }
+        TrunkStatus::LargeByUdp { trunk } => {
+            tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
+        }
+        TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
+    }
+}
