@@ -1,8 +1,8 @@
 //! A flood of junk for load tests: datagrams that no trunk sent, at a steady rate, from many sources.
 //!
 //! `cargo bench --bench junk -- --to 127.0.10.1:5060 --per-second 50000 --seconds 10 [--sources 64]` sends in turn what
-//! scanners send, broken messages and noise, from 127.0.13.1 on, and prints how many datagrams a second it sent. Only
-//! addresses of this machine are taken.
+//! scanners send, broken messages and noise, from 127.0.13.1 on, and prints every second how many it sent. Only addresses
+//! of this machine are taken.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -37,8 +37,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let datagrams = datagrams();
     let start = Instant::now();
     let (mut sent, mut taken) = (0usize, 0usize);
+    let (mut told_at, mut told) = (Duration::ZERO, 0);
     while start.elapsed() < duration {
-        let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as usize;
+        let passed = start.elapsed();
+        if passed - told_at >= Duration::from_secs(1) {
+            let lately = (taken - told) as f64 / (passed - told_at).as_secs_f64();
+            println!("{lately:.0} datagrams a second");
+            (told_at, told) = (passed, taken);
+        }
+        let due = (passed.as_secs_f64() * f64::from(rate)) as usize;
         while sent < due {
             // Each source sends each kind: their numbers have no common factor.
             let socket = &sockets[sent % sockets.len()];
@@ -47,10 +54,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         std::thread::sleep(BURST);
     }
-    println!(
-        "{:.0} datagrams a second",
-        taken as f64 / start.elapsed().as_secs_f64()
-    );
     Ok(())
 }
 

@@ -1,8 +1,14 @@
 //! Trunkline as a service: put in place by the script, kept within bounds by the unit, telling systemd the truth.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at what it cannot read"
+)]
 
 mod installing;
+mod leaving;
 mod process;
 mod running;
+mod trunk;
 mod trunks;

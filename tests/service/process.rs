@@ -85,6 +85,18 @@ impl Service {
         self.signal(Signal::TERM);
         self.process.wait().unwrap()
     }
+
+    /// Waits for the end that was asked for.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 impl Drop for Service {
