@@ -101,6 +101,11 @@ impl Dialog {
         self.acks.iter().find(|ack| ack.cseq == cseq)
     }
 
+    /// Whether the dialog is early: nothing was answered in it.
+    pub fn is_spare(&self) -> bool {
+        self.acks.is_empty()
+    }
+
     pub fn keep_ack(&mut self, ack: Ack) {
         if self.acks.len() >= MAX_ACKS {
             self.acks.remove(0);

@@ -232,9 +232,6 @@ impl Session {
         if let Some(index) = self.dialogs.iter().position(|dialog| *dialog.remote_tag == *tag) {
             return Some(index);
         }
-        if self.dialogs.len() >= MAX_DIALOGS {
-            return None;
-        }
         let entry = wire.peers.get(self.peer);
         let (_, path) = self.invite.and_then(|key| wire.request_of(key))?;
         let transport = entry.map_or(path.transport, |entry| entry.peer.transport);
@@ -253,10 +250,20 @@ impl Session {
                 .unwrap_or_default()
                 .into();
         }
-        // Most calls have one.
-        self.dialogs.reserve_exact(1);
-        self.dialogs.push(dialog);
-        Some(self.dialogs.len() - 1)
+        if self.dialogs.len() < MAX_DIALOGS {
+            // Most calls have one.
+            self.dialogs.reserve_exact(1);
+            self.dialogs.push(dialog);
+            return Some(self.dialogs.len() - 1);
+        }
+        // An answer must be acknowledged, however many branches there are: one that only rang makes room for it, else
+        // one that was ended.
+        let is_answer = response.status().is_some_and(|status| status >= 200);
+        let spare = self.dialogs.iter().position(Dialog::is_spare);
+        let other = (0..self.dialogs.len()).find(|index| *index != self.current);
+        let index = spare.or(other).filter(|_| is_answer)?;
+        self.dialogs[index] = dialog;
+        Some(index)
     }
 
     /// A 2xx: every one gets its ACK, made from that response; one dialog is kept, others get BYE.

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::refresh::Refresh;
 use super::{ALLOW, SUPPORTED, Session, State, refresh, sdp_hash};
 use crate::event::Event;
 use crate::message::{Message, Method};
@@ -33,6 +34,9 @@ struct Offered {
     /// The peer asked for our offer.
     late: bool,
     remote_sdp: Option<u64>,
+    /// The session timer and, by dialog, the remote target as they were: a refused offer changes neither
+    /// (RFC 4028 §10, RFC 6141 §4).
+    before: (Refresh, usize, Box<[u8]>),
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +110,7 @@ impl Session {
         if !self.is_stable() || self.exchange.retry_at.is_some() {
             return false;
         }
-        if !self.refresh.by_update {
+        if !self.refresh.by_update() {
             self.send_offer(wire, now, None);
             return true;
         }
@@ -144,7 +148,7 @@ impl Session {
             // Some peers take UPDATE by their word only: the dialog counts as lost when re-INVITE fails too.
             (Tell::Timeout, _) if purpose == Purpose::Update && self.is_offering(key) => {
                 self.exchange.offering = None;
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 if self.state == State::Confirmed {
                     self.send_offer(wire, now, None);
                 }
@@ -255,7 +259,7 @@ impl Session {
         match (status, offering.sdp) {
             (408 | 481, _) => return self.lose_dialog(wire, now),
             (405 | 501, None) if purpose == Purpose::Update => {
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 return self.send_offer(wire, now, None);
             }
             (491 | 500, sdp) if self.exchange.retries < MAX_RETRIES => {
@@ -276,7 +280,7 @@ impl Session {
             // A refused refresh leaves the session as it was (RFC 4028 §10): another way, then again later.
             (_, None) if purpose == Purpose::Update => {
                 self.exchange.retries = 0;
-                self.refresh.by_update = false;
+                self.refresh.give_up_update();
                 return self.send_offer(wire, now, None);
             }
             (_, None) => {
@@ -313,7 +317,13 @@ impl Session {
     }
 
     pub(super) fn on_update(&mut self, wire: &mut Wire, now: Instant, request: &Message<'_>, path: Path) {
-        let has_offer = !request.body.is_empty();
+        let has_offer = match crate::body::sdp(request) {
+            Ok(offer) => offer.is_some(),
+            Err(_) => {
+                let lines = b"Accept: application/sdp\r\n";
+                return self.answer_request(wire, now, request, path, 415, lines);
+            }
+        };
         if has_offer && self.may_update_early() {
             return self.on_offer(wire, now, request, path);
         }
@@ -385,6 +395,8 @@ impl Session {
             let lines = format!("Retry-After: {}\r\n", wire.config.retry_after);
             return self.answer_request(wire, now, request, path, 503, lines.as_bytes());
         };
+        let index = self.dialog_of(request).unwrap_or(self.current);
+        let before = (self.refresh, index, self.dialogs[index].target.clone());
         self.take_target(request);
         self.note_refresh_of_request(wire, now, request);
         let remote_sdp = sdp.map(sdp_hash);
@@ -399,6 +411,7 @@ impl Session {
             is_invite,
             late: sdp.is_none(),
             remote_sdp,
+            before,
         });
         if unchanged {
             let sdp = self.local_sdp.clone();
@@ -436,6 +449,11 @@ impl Session {
         let Some(offered) = self.exchange.offered.take() else {
             return;
         };
+        let (refresh, index, target) = offered.before;
+        self.refresh = refresh;
+        if let Some(dialog) = self.dialogs.get_mut(index) {
+            dialog.target = target;
+        }
         self.respond(wire, now, offered.transaction, status.clamp(400, 699), &[], b"");
         self.next_wish(wire, now);
     }

@@ -15,7 +15,7 @@ const MAX_EXPIRES: u32 = 86_400;
 /// Shortest wait before a refused refresh is tried again.
 const SOONEST: Duration = Duration::from_secs(4);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Refresh {
     /// The agreed interval in seconds; 0 for none.
     seconds: u32,
@@ -23,8 +23,9 @@ pub(super) struct Refresh {
     refresher_uac: bool,
     /// The peer knows session timers.
     peer_supports: bool,
-    /// The peer takes UPDATE.
-    pub by_update: bool,
+    /// The peer says that it takes UPDATE, and did not refuse or leave one.
+    takes_update: bool,
+    refused_update: bool,
     /// How often a 422 raised our interval.
     pub raised: u8,
     refresh_at: Option<Instant>,
@@ -38,6 +39,15 @@ impl Refresh {
 
     pub fn stop(&mut self) {
         (self.refresh_at, self.expire_at) = (None, None);
+    }
+
+    pub fn by_update(&self) -> bool {
+        self.takes_update && !self.refused_update
+    }
+
+    /// The peer does not take UPDATE, whatever its Allow says.
+    pub fn give_up_update(&mut self) {
+        self.refused_update = true;
     }
 
     /// Refreshes again at `at`, after a glare.
@@ -104,7 +114,7 @@ impl Session {
     pub(super) fn note_refresh_of_request(&mut self, wire: &Wire, now: Instant, request: &Message<'_>) {
         let refresh = &mut self.refresh;
         if request.header(Name::Allow).is_some() {
-            refresh.by_update = request.lists(Name::Allow, "UPDATE");
+            refresh.takes_update = request.lists(Name::Allow, "UPDATE");
         }
         refresh.peer_supports =
             request.lists(Name::Supported, "timer") || request.lists(Name::Require, "timer");
@@ -137,7 +147,7 @@ impl Session {
     pub(super) fn note_refresh_of_response(&mut self, now: Instant, response: &Message<'_>) {
         let refresh = &mut self.refresh;
         if response.header(Name::Allow).is_some() {
-            refresh.by_update = response.lists(Name::Allow, "UPDATE");
+            refresh.takes_update = response.lists(Name::Allow, "UPDATE");
         }
         let granted = response
             .header(Name::SessionExpires)

@@ -129,10 +129,15 @@ fn a_peer_that_never_answers_update_is_refreshed_by_reinvite() {
     let (mut net, session) = refreshing();
     net.seconds(33);
     let reinvite = net.got("INVITE");
-    let granted = format!("{CONTACT}Session-Expires: 400;refresher=uac\r\n");
+    let granted = format!("{CONTACT}Session-Expires: 400;refresher=uac\r\nAllow: INVITE, UPDATE\r\n");
     net.reply(&reinvite, "200 OK", "", &granted, OFFER);
-    net.seconds(190);
+    net.seconds(201);
     assert!(net.names(0).is_empty(), "{:?}", net.names(0));
+    assert_eq!(
+        (net.distinct("UPDATE"), net.distinct("INVITE")),
+        (1, 2),
+        "whatever it allows"
+    );
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.assert_clean();
 }
@@ -231,6 +236,75 @@ fn an_answer_that_two_targets_give_with_one_tag_keeps_the_call() {
     net.run(TICK);
     assert_eq!(net.names(0), ["Answered"]);
     assert_eq!((net.distinct("ACK"), net.count("BYE")), (2, 0));
+    net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+    net.assert_clean();
+}
+
+#[test]
+fn however_many_branches_answer_each_is_acknowledged_and_all_but_one_ended() {
+    let mut net = Net::scripted();
+    let session = net.call(0);
+    net.run(TICK);
+    let invite = net.got("INVITE");
+    for branch in 0..40 {
+        net.reply(&invite, "180 Ringing", &format!("r{branch}"), CONTACT, "");
+    }
+    for branch in 0..40 {
+        net.reply(&invite, "200 OK", &format!("r{branch}"), CONTACT, OFFER);
+    }
+    net.run(TICK);
+    assert_eq!((net.distinct("ACK"), net.distinct("BYE")), (40, 39));
+    net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+    net.run(TICK);
+    assert!(header(&net.got("BYE"), "To").ends_with(";tag=r0"));
+    net.assert_clean();
+}
+
+#[test]
+fn a_refused_offer_moves_neither_the_remote_target_nor_the_session_timer() {
+    let timer = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n";
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", timer, OFFER));
+    let session = net.incoming(0);
+    net.act(0, |endpoint, now| endpoint.answer(now, session, SDP_B.to_vec()));
+    net.run(TICK);
+    let ok = net.got("200 INVITE");
+    net.script(&in_dialog(&ok, "ACK", 1, "ack", "", ""));
+    net.seconds(50);
+    let moved = in_dialog(&ok, "INVITE", 2, "r", timer, "v=0\r\no=other\r\n");
+    net.script(&moved.replace("bob@127.0.1.2:5060>\r\n", "bob@127.0.1.8:5090>\r\n"));
+    net.act(0, |endpoint, now| endpoint.refuse_offer(now, session, 488));
+    net.seconds(11);
+    assert_eq!(net.names(0).last().unwrap(), "Ended(Expired)");
+    assert!(net.last("BYE").starts_with("BYE sip:bob@127.0.1.2:5060 SIP/2.0"));
+    net.assert_clean();
+}
+
+#[test]
+fn an_update_with_a_body_that_is_no_sdp_is_no_offer() {
+    let (mut net, session) = refreshing();
+    let ok = net.got("200 INVITE");
+    let update = in_dialog(
+        &ok,
+        "UPDATE",
+        2,
+        "u",
+        "Content-Disposition: info;handling=optional\r\n",
+        "<x/>",
+    );
+    let optional = update.replace("application/sdp", "application/xml");
+    net.script(&optional);
+    net.run(TICK);
+    assert_eq!(net.inbox.last().unwrap().kind(), "200 UPDATE");
+    assert_eq!(header(&net.got("200 UPDATE"), "Content-Length"), "0");
+    let required = optional
+        .replace(";handling=optional", "")
+        .replace("2 UPDATE", "3 UPDATE")
+        .replace("z9hG4bKu", "z9hG4bKv");
+    net.script(&required);
+    net.run(TICK);
+    assert_eq!(net.inbox.last().unwrap().kind(), "415 UPDATE");
+    assert!(net.names(0).is_empty());
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.assert_clean();
 }

@@ -11,6 +11,7 @@ mod authentication;
 mod callee_races;
 mod caller_races;
 mod calls;
+mod conformance;
 mod connections;
 mod explorer;
 mod failover;

@@ -251,8 +251,8 @@ fn race_26_a_callee_may_update_its_reliable_early_answer() {
     net.run(TICK);
     assert_eq!(
         net.inbox.last().unwrap().kind(),
-        "481 UPDATE",
-        "there is no dialog yet"
+        "INVITE",
+        "it overtook the response that makes its dialog, and is repeated"
     );
     let reliable = format!("{CONTACT}Require: 100rel\r\nRSeq: 7\r\n");
     net.reply(&invite, "183 Progress", "b1", &reliable, text(SDP_B));
