@@ -1,6 +1,6 @@
 //! One leg: its SIP session and its stream, and what was agreed about sound.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
@@ -47,6 +47,8 @@ pub struct Leg {
     pub peer: PeerId,
     pub trunk: TrunkName,
     pub seat: Seat,
+    /// The host that signals for the peer, from which its sound may come in place of where it said.
+    pub signals: Option<IpAddr>,
     pub state: LegState,
     pub agreed: Option<Negotiated>,
     /// The stream was opened on its media thread.
@@ -73,6 +75,7 @@ pub struct LegSetup {
     pub seat: Seat,
     pub laws: Vec<Law>,
     pub source: SourceRule,
+    pub signals: Option<IpAddr>,
     pub start: Start,
     /// A random number for the session description.
     pub sdp_id: u32,
@@ -88,6 +91,7 @@ impl Leg {
             peer: setup.peer,
             trunk: setup.trunk,
             seat: setup.seat,
+            signals: setup.signals,
             state: LegState::Invited,
             agreed: None,
             opened: false,

@@ -18,16 +18,6 @@ pub enum Transport {
     Tls,
 }
 
-impl From<Transport> for sip::Transport {
-    fn from(transport: Transport) -> Self {
-        match transport {
-            Transport::Udp => Self::Udp,
-            Transport::Tcp => Self::Tcp,
-            Transport::Tls => Self::Tls,
-        }
-    }
-}
-
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -128,6 +128,13 @@ impl Outgoing {
         self.number(marker, payload_type, timestamp)
     }
 
+    /// Our own audio goes on while nothing may be sent: time passes, and no number is left out.
+    pub fn pass_audio(&mut self, now: Instant, ticks: u32) {
+        let timestamp = self.own_timestamp(now);
+        self.skip(ticks);
+        self.end = later_timestamp(self.end, timestamp.wrapping_add(ticks));
+    }
+
     /// Numbers one packet of our own telephone event, which started at `timestamp`.
     pub fn own_event(&mut self, marker: bool, payload_type: u8, timestamp: u32) -> Header {
         self.number(marker, payload_type, timestamp)

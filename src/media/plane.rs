@@ -792,6 +792,73 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_leaves_no_hole_in_our_numbers_while_our_time_goes_on() {
+        let mut rig = Rig::new();
+        let config = rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        let mut hold = config.clone();
+        hold.agreed.direction = Direction::ReceiveOnly;
+        let (hold, resume) = (
+            Command::Update {
+                stream: A,
+                config: hold,
+            },
+            Command::Update { stream: A, config },
+        );
+        rig.speak_for(A, 1..2);
+        // Once with a prompt, once with what the other side of a bridge says.
+        rig.play(A, 1, Clip::from_samples(&[800; 1600]), true);
+        for first in [100, 300] {
+            for (at, command) in [None, Some(&hold), Some(&resume)].into_iter().enumerate() {
+                command
+                    .into_iter()
+                    .for_each(|command| rig.command(command.clone()));
+                let first = first + 25 * at as u16;
+                rig.speak_for(B, first..first + 25);
+            }
+            rig.bridge("");
+        }
+        let sent = rig.sent_by(A);
+        assert!((95..=101).contains(&sent.len()), "{}", sent.len());
+        let mut pauses = 0;
+        for pair in sent.windows(2) {
+            let (one, next) = (&pair[0].header, &pair[1].header);
+            assert_eq!(next.sequence, one.sequence.wrapping_add(1));
+            let passed = next.timestamp.wrapping_sub(one.timestamp);
+            assert!(
+                passed == 160 || (3800..4400).contains(&passed) || passed < 400,
+                "{passed}"
+            );
+            pauses += usize::from(passed > 3000);
+        }
+        assert_eq!(pauses, 2);
+    }
+
+    #[test]
+    fn reports_of_a_silent_peer_are_a_sign_of_life_and_those_of_others_are_not() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| {
+            config.silence_after = Some(Duration::from_secs(1))
+        });
+        rig.speak(A, Law::Mu, 1, 0);
+        rig.events();
+        for (ssrc, told) in [(77u32, false), (78, true)] {
+            for _ in 0..4 {
+                rig.run(Duration::from_millis(700));
+                let [a, b, c, d] = ssrc.to_be_bytes();
+                let now = rig.now;
+                rig.plane
+                    .receive(now, A, peer(A), &mut [0x80, 201, 0, 1, a, b, c, d]);
+            }
+            assert_eq!(
+                rig.events().contains(&Event::Silent { stream: A }),
+                told,
+                "{ssrc}"
+            );
+        }
+    }
+
+    #[test]
     fn silence_is_told_once_until_something_is_heard_again() {
         let mut rig = Rig::new();
         rig.open_with(A, Law::Mu, |config| {

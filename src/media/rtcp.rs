@@ -97,16 +97,18 @@ impl Reporter {
         &buffer[..length]
     }
 
-    /// Reads a compound from our peer, whose SSRC is `theirs`; what is about other sources is ignored.
-    pub fn receive(&mut self, now: Instant, ours: u32, theirs: Option<u32>, bytes: &[u8]) {
+    /// Reads a compound from our peer, whose SSRC is `theirs`; what is about other sources is ignored. Tells whether a
+    /// report of that source was in it.
+    pub fn receive(&mut self, now: Instant, ours: u32, theirs: Option<u32>, bytes: &[u8]) -> bool {
         let mut rest = bytes;
+        let mut reported = false;
         for _ in 0..MAX_PACKETS {
             let Some(&[first, kind, high, low]) = rest.first_chunk::<4>() else {
-                return;
+                return reported;
             };
             let length = 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
             let Some(packet) = rest.get(..length).filter(|_| first >> 6 == 2) else {
-                return;
+                return reported;
             };
             rest = &rest[length..];
             if word(packet, 4) != theirs || theirs.is_none() {
@@ -123,6 +125,7 @@ impl Reporter {
                 RECEIVER_REPORT => 8,
                 _ => continue,
             };
+            reported = true;
             for block in packet
                 .get(blocks..)
                 .unwrap_or_default()
@@ -134,6 +137,7 @@ impl Reporter {
                 }
             }
         }
+        reported
     }
 
     fn read_block(&mut self, now: Instant, block: &[u8]) {

@@ -1,7 +1,7 @@
 //! Who may send to a stream, and where it sends: symmetric RTP that learns once and then locks, so that a stranger
 //! can neither be heard nor draw audio to himself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::rtp::{Header, sequence_distance};
@@ -14,6 +14,8 @@ const MOVE_AFTER: Duration = Duration::from_secs(2);
 /// A candidate that is silent for this many milliseconds gives its place away.
 const CANDIDATE_STALE: u32 = 200;
 const CANDIDATES: usize = 3;
+/// A source at a host that neither the description nor the signalling names is believed only after this long.
+const FOREIGN_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a peer is trusted with addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub struct SourceRule {
     pub send_first: bool,
     /// How long we send to an address from which nothing comes. None: for ever.
     pub unheard_limit: Option<Duration>,
+    /// The host that signals for the peer: behind a NAT its sound comes from there too. Any other host than this and
+    /// the described one is learned late, and never while we may send to the described address.
+    pub expected: Option<IpAddr>,
 }
 
 impl Default for SourceRule {
@@ -33,6 +38,7 @@ impl Default for SourceRule {
             learn_for: Duration::from_secs(5),
             send_first: true,
             unheard_limit: Some(Duration::from_secs(5)),
+            expected: None,
         }
     }
 }
@@ -123,6 +129,7 @@ impl Source {
 
     /// Judges a packet with a payload type we know.
     pub fn judge(&mut self, now: Instant, from: SocketAddr, header: &Header) -> Verdict {
+        let too_early = self.is_foreign(from.ip()) && self.is_foreign_refused(now);
         match &mut self.locked {
             Some(lock) if lock.address == from => {
                 (lock.ssrc, lock.sequence, lock.heard) = (header.ssrc, header.sequence, now);
@@ -131,8 +138,19 @@ impl Source {
             _ if self.described == Some(from) => self.lock(now, from, header),
             Some(lock) if !continues(lock, now, header) => Verdict::Refused,
             None if now.saturating_duration_since(self.since) >= self.rule.learn_for => Verdict::Refused,
+            None if too_early => Verdict::Refused,
             _ => self.try_candidate(now, from, header),
         }
+    }
+
+    /// Whether nobody named this host.
+    fn is_foreign(&self, host: IpAddr) -> bool {
+        self.rule.expected != Some(host) && self.described.is_none_or(|described| described.ip() != host)
+    }
+
+    fn is_foreign_refused(&self, now: Instant) -> bool {
+        let named = self.described.is_some() && self.rule.send_first;
+        named || now.saturating_duration_since(self.since) < FOREIGN_AFTER
     }
 
     fn is_unheard(&self, now: Instant) -> bool {
@@ -211,6 +229,7 @@ mod tests {
         learn_for: Duration::from_secs(5),
         send_first: true,
         unheard_limit: Some(Duration::from_secs(5)),
+        expected: Some(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 5))),
     };
 
     fn address(text: &str) -> SocketAddr {
@@ -278,6 +297,31 @@ mod tests {
         let later = now + Duration::from_millis(20);
         assert_eq!(source.judge(later, natted(), &header(1, 7)), Verdict::Locked);
         assert_eq!(source.destination(later), Some(natted()));
+    }
+
+    #[test]
+    fn a_host_that_nobody_named_is_learned_late_and_never_where_we_send_first() {
+        let now = Instant::now();
+        let mut source = Source::new(now, RULE, Some(described()));
+        assert_eq!(talk(&mut source, now, stranger(), 1, 200, 7).0, Verdict::Refused);
+        let waits = SourceRule {
+            send_first: false,
+            ..RULE
+        };
+        let mut source = Source::new(now, waits, Some(described()));
+        let (verdict, after) = talk(&mut source, now, stranger(), 1, 50, 7);
+        assert_eq!(verdict, Verdict::Refused);
+        // The host that signals is believed meanwhile, and keeps its place.
+        let mut expected = source.clone();
+        assert_eq!(talk(&mut expected, now, natted(), 1, 5, 9).0, Verdict::Accepted);
+        assert_eq!(
+            talk(&mut expected, after, stranger(), 51, 10, 7).0,
+            Verdict::Refused
+        );
+        assert_eq!(
+            talk(&mut source, after, stranger(), 51, 5, 7).0,
+            Verdict::Accepted
+        );
     }
 
     #[test]

@@ -101,7 +101,9 @@ pub struct Relay {
 /// One leg's stream.
 #[derive(Debug)]
 pub struct Stream {
-    config: StreamConfig,
+    agreed: Negotiated,
+    silence_after: Option<Duration>,
+    fill_silence: bool,
     source: Source,
     reception: Reception,
     outgoing: Outgoing,
@@ -112,6 +114,8 @@ pub struct Stream {
     /// When the playout was asked for.
     asked: Instant,
     heard: Instant,
+    /// When the peer last gave any sign of life, by sound or by a report of its own.
+    alive: Instant,
     /// When the source now accepted was first heard; None before that.
     started: Option<Instant>,
     silence_told: bool,
@@ -142,6 +146,7 @@ impl Stream {
             playout: None,
             asked: now,
             heard: now,
+            alive: now,
             started: None,
             silence_told: false,
             refused: 0,
@@ -149,16 +154,19 @@ impl Stream {
             skipped: 0,
             frames: 0,
             report: rtcp::Reporter::new(now),
-            config,
+            agreed: config.agreed,
+            silence_after: config.silence_after,
+            fill_silence: config.fill_silence,
         }
     }
 
     /// Takes what a new offer and answer agreed. Our numbers go on.
     pub fn update(&mut self, now: Instant, config: StreamConfig) {
         self.source.update(now, config.source, config.agreed.remote);
-        self.heard = now;
+        (self.heard, self.alive) = (now, now);
         self.started = self.started.map(|_| now);
-        self.config = config;
+        self.agreed = config.agreed;
+        (self.silence_after, self.fill_silence) = (config.silence_after, config.fill_silence);
     }
 
     pub fn play(&mut self, now: Instant, playout: Playout) {
@@ -175,7 +183,7 @@ impl Stream {
             .started
             .is_some_and(|started| now.saturating_duration_since(started) >= WHOLE_AFTER_START);
         if settled && now.saturating_duration_since(self.heard) < SAMPLES_WITHIN {
-            let agreed = &self.config.agreed.receive;
+            let agreed = &self.agreed.receive;
             let events = [agreed.event, agreed.event_alias];
             Attention::Sample { events }
         } else {
@@ -190,7 +198,7 @@ impl Stream {
 
     /// Queues presses; without telephone-event on the peer's side they are dropped. Returns how many were.
     pub fn send_digits(&mut self, digits: &Digits) -> usize {
-        match self.config.agreed.event_payload_type {
+        match self.agreed.event_payload_type {
             Some(_) => self.digits.push(digits),
             None => digits.keys.len(),
         }
@@ -217,7 +225,7 @@ impl Stream {
             return None;
         }
         let judged = Packet::parse(bytes).and_then(|packet| {
-            let content = self.config.agreed.receive.content(packet.header.payload_type)?;
+            let content = self.agreed.receive.content(packet.header.payload_type)?;
             match self.source.judge(now, from, &packet.header) {
                 Verdict::Refused => None,
                 verdict => Some((packet, content, verdict)),
@@ -227,7 +235,7 @@ impl Stream {
             self.refused += 1;
             return None;
         };
-        self.heard = now;
+        (self.heard, self.alive) = (now, now);
         self.silence_told = false;
         self.reception
             .count(now, &packet.header, content != Content::Event);
@@ -294,11 +302,14 @@ impl Stream {
         withhold: DigitSet,
         buffer: &mut [u8],
     ) -> Option<(SocketAddr, Range<usize>)> {
-        let destination = self.destination(now)?;
+        let Some(destination) = self.destination(now) else {
+            self.outgoing.withhold(now, &relay.incoming);
+            return None;
+        };
         if self.playout.is_some() || self.digits.is_down() {
             return None;
         }
-        let agreed = &self.config.agreed;
+        let agreed = &self.agreed;
         let payload_type = match relay.content {
             Content::Audio(_) => Some(agreed.payload_type),
             Content::Event => agreed
@@ -316,7 +327,7 @@ impl Stream {
             .get_mut(start..relay.payload.start)?
             .copy_from_slice(&header.bytes());
         if let Content::Audio(law) = relay.content {
-            law.convert(self.config.agreed.law, buffer.get_mut(relay.payload.clone())?);
+            law.convert(self.agreed.law, buffer.get_mut(relay.payload.clone())?);
         }
         self.count_sent(start..relay.payload.end);
         Some((destination, start..relay.payload.end))
@@ -336,7 +347,7 @@ impl Stream {
             silent: self.is_newly_silent(now),
         };
         self.send_report(now, send);
-        let idle = self.playout.is_none() && !self.digits.is_busy() && !(alone && self.config.fill_silence);
+        let idle = self.playout.is_none() && !self.digits.is_busy() && !(alone && self.fill_silence);
         if idle {
             return told;
         }
@@ -367,7 +378,7 @@ impl Stream {
                 return;
             }
         }
-        let filling = alone && self.config.fill_silence;
+        let filling = alone && self.fill_silence;
         match &self.playout {
             Some(_)
                 if destination.is_none() && now.saturating_duration_since(self.asked) < PLAYOUT_PATIENCE => {}
@@ -385,7 +396,7 @@ impl Stream {
         told: &mut Told,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let (frames, packets, ticks) = match self.config.agreed.ptime {
+        let (frames, packets, ticks) = match self.agreed.ptime {
             10 => (1, 2, FRAME_TICKS / 2),
             40 => (2, 1, FRAME_TICKS * 2),
             60 => (3, 1, FRAME_TICKS * 3),
@@ -399,19 +410,21 @@ impl Stream {
         for _ in 0..packets {
             let mut packet = [0; MAX_PACKET];
             let packet = &mut packet[..HEADER_BYTES + ticks];
-            let law = self.config.agreed.law;
+            let law = self.agreed.law;
             match &mut self.playout {
                 Some(playout) => playout.fill(law, &mut packet[HEADER_BYTES..]),
                 None => packet[HEADER_BYTES..].fill(law.silence()),
             }
+            let Some(destination) = destination else {
+                self.outgoing.pass_audio(now, ticks as u32);
+                continue;
+            };
             let header = self
                 .outgoing
-                .own_audio(now, self.config.agreed.payload_type, ticks as u32);
+                .own_audio(now, self.agreed.payload_type, ticks as u32);
             packet[..HEADER_BYTES].copy_from_slice(&header.bytes());
-            if let Some(destination) = destination {
-                send(destination, packet);
-                self.count_sent(0..packet.len());
-            }
+            send(destination, packet);
+            self.count_sent(0..packet.len());
         }
         if let Some(playout) = self.playout.take_if(|playout| playout.is_over()) {
             told.played = Some(playout.play());
@@ -424,8 +437,7 @@ impl Stream {
         destination: Option<SocketAddr>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let (Some(destination), Some(payload_type)) = (destination, self.config.agreed.event_payload_type)
-        else {
+        let (Some(destination), Some(payload_type)) = (destination, self.agreed.event_payload_type) else {
             self.outgoing.pass_event_frame();
             return;
         };
@@ -445,7 +457,7 @@ impl Stream {
     fn destination(&self, now: Instant) -> Option<SocketAddr> {
         self.source
             .destination(now)
-            .filter(|_| self.config.agreed.direction.sends())
+            .filter(|_| self.agreed.direction.sends())
     }
 
     fn count_sent(&mut self, range: Range<usize>) {
@@ -454,25 +466,30 @@ impl Stream {
     }
 
     fn is_newly_silent(&mut self, now: Instant) -> bool {
-        let Some(limit) = self.config.silence_after else {
+        let Some(limit) = self.silence_after else {
             return false;
         };
-        let silent = self.config.agreed.direction.receives()
+        let silent = self.agreed.direction.receives()
             && !self.silence_told
-            && now.saturating_duration_since(self.heard) >= limit;
+            && now.saturating_duration_since(self.alive) >= limit;
         self.silence_told |= silent;
         silent
     }
 
     fn receive_report(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        if self.source.is_locked_to(from) {
-            self.report
-                .receive(now, self.outgoing.ssrc(), self.source.ssrc(), bytes);
+        // A peer that is silent by intent (mute, no packets in pauses) still reports.
+        if self.source.is_locked_to(from)
+            && self
+                .report
+                .receive(now, self.outgoing.ssrc(), self.source.ssrc(), bytes)
+        {
+            self.alive = now;
+            self.silence_told = false;
         }
     }
 
     fn send_report(&mut self, now: Instant, send: &mut impl FnMut(SocketAddr, &[u8])) {
-        if !self.config.agreed.rtcp_mux || !self.report.is_due(now) {
+        if !self.agreed.rtcp_mux || !self.report.is_due(now) {
             return;
         }
         let Some(destination) = self.destination(now) else {

@@ -5,12 +5,14 @@
 
 use std::time::Instant;
 
-use crate::endpoint::{Endpoint, allow_line};
+use crate::endpoint::Endpoint;
 use crate::event::{Event, SessionId, Sighting};
 use crate::message::{Message, Method, Name, Start, Uri, decimal};
 use crate::peer::PeerId;
-use crate::reply::{Reply, Response};
-use crate::session::{SUPPORTED, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported};
+use crate::reply::{Lines, Response, write_once};
+use crate::session::{
+    ALLOW, SUPPORTED, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported,
+};
 use crate::slab::Key;
 use crate::verifier::{Verdict, Verifier};
 use crate::wire::{Owner, Path, Purpose};
@@ -61,7 +63,7 @@ impl Endpoint {
             return;
         };
         let path = Path {
-            advertised: entry.peer.advertised(),
+            advertised: entry.advertised_for(path),
             peer: Some(entry.peer.id),
             ..path
         };
@@ -82,9 +84,13 @@ impl Endpoint {
             Method::Invite => self.admit_invite(now, request, path),
             Method::Options => self.answer_options(request, path),
             Method::Register | Method::Message | Method::Subscribe | Method::Publish | Method::Refer => {
-                self.refuse(request, path, 405, allow_line().as_bytes());
+                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                self.refuse(request, path, 405, lines.as_bytes());
             }
-            Method::Other => self.refuse(request, path, 501, allow_line().as_bytes()),
+            Method::Other => {
+                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                self.refuse(request, path, 501, lines.as_bytes());
+            }
             _ => self.refuse(request, path, 481, b""),
         }
     }
@@ -156,18 +162,17 @@ impl Endpoint {
     fn challenge(&mut self, now: Instant, request: &Message<'_>, path: Path, stale: bool) {
         let salt = (self.wire.random() >> 32) as u32;
         let tag = self.wire.stateless_tag(request);
-        let reply = Reply::new(request, path.remote);
         for algorithms in (1..=Verifier::offered()).rev() {
             let lines = self
                 .verifier
                 .challenge(now, path.remote.ip(), salt, stale, algorithms);
             let response = Response {
                 status: 401,
-                tag: tag.get(..8).unwrap_or_default(),
+                tag: tag.as_str().get(..8).unwrap_or_default(),
                 lines: &lines,
                 ..Response::default()
             };
-            let Ok(bytes) = reply.write(&response, None) else {
+            let Ok(bytes) = write_once(request, path.remote, &response, None) else {
                 return;
             };
             if path.transport.is_reliable() || bytes.len() <= request.length {
@@ -181,15 +186,14 @@ impl Endpoint {
         if self.wire.draining {
             return self.refuse_for_now(request, path);
         }
-        let lines = format!(
-            "{}Supported: {SUPPORTED}\r\nAccept: application/sdp\r\n",
-            allow_line()
-        );
+        let lines = Lines::new(format_args!(
+            "Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\nAccept: application/sdp\r\n"
+        ));
         self.refuse(request, path, 200, lines.as_bytes());
     }
 
     fn refuse_for_now(&mut self, request: &Message<'_>, path: Path) {
-        let lines = format!("Retry-After: {}\r\n", self.wire.config.retry_after);
+        let lines = Lines::new(format_args!("Retry-After: {}\r\n", self.wire.config.retry_after));
         self.refuse(request, path, 503, lines.as_bytes());
     }
 
@@ -204,13 +208,13 @@ impl Endpoint {
             return self.refuse(request, path, status, lines.as_bytes());
         }
         let Ok(sdp) = crate::body::sdp(request) else {
-            return self.refuse(request, path, 415, b"Accept: application/sdp\r\n");
+            return self.refuse(request, path, 415, crate::body::READABLE);
         };
         let Some(entry) = path.peer.and_then(|id| self.wire.peers.get(id)) else {
             return;
         };
         let invite = crate::identity::incoming(request, sdp, &entry.contact_user, path.remote);
-        let values = peer_values(entry);
+        let values = peer_values(entry, path);
         let peer = values.0;
         let Some(transaction) = self.wire.serve(request, path, Owner::Nobody) else {
             return self.refuse_for_now(request, path);

@@ -9,7 +9,10 @@ const MAX_DEPTH: usize = 2;
 /// Longest boundary (RFC 2046 §5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// The body is of a kind that is not read: answer 415.
+/// What a 415 says that we would have read (RFC 3261 §21.4.13).
+pub(crate) const READABLE: &[u8] = b"Accept: application/sdp\r\nAccept-Encoding: identity\r\n";
+
+/// The body is of a kind that is not read: answer 415 with `READABLE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnsupportedBody;
 
@@ -39,7 +42,14 @@ fn find<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     let Some(content_type) = message.header(Name::ContentType) else {
         return message.body.starts_with(b"v=0").then_some(message.body);
     };
-    search(content_type, message.body)
+    let kind = split_type(content_type).0;
+    if kind.eq_ignore_ascii_case(b"application/sdp") {
+        return Some(message.body);
+    }
+    // What is neither costs no memory.
+    is_multipart(kind)
+        .then(|| search(content_type, message.body))
+        .flatten()
 }
 
 /// Whether a body that is not understood may be passed over (RFC 3261 §20.11).

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::deadlines::Waiting;
 use crate::event::{Cause, Event, Input, Invite, InviteError, Output, SessionId, Sighting};
-use crate::message::{Message, Method, ParseError, Writer, refusal};
+use crate::message::{Buffers, Message, Method, ParseError, refusal};
 use crate::peer::{Peer, PeerId};
 use crate::registration::{Binding, Registration, is_valid};
 use crate::reply::Response;
-use crate::session::{ALLOW, Session};
+use crate::session::Session;
 use crate::slab::{Key, Slab};
-use crate::transaction::Tell;
 use crate::verifier::Verifier;
 use crate::wire::{Owner, Path, Report, Wire, parse_slot};
 
@@ -98,7 +97,8 @@ pub struct Endpoint {
     /// Sessions whose last event was not told yet; others only linger for late messages.
     pub(crate) active: usize,
     /// OPTIONS pings on their way.
-    probes: Vec<(Key, Instant)>,
+    pub(crate) probes: Vec<(Key, Instant)>,
+    buffers: Buffers,
 }
 
 impl Endpoint {
@@ -111,6 +111,7 @@ impl Endpoint {
             sessions: Slab::new(),
             active: 0,
             probes: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -141,6 +142,9 @@ impl Endpoint {
                 self.on_bytes(now, path, bytes);
             }
             Input::ConnectionLost { remote, transport } => {
+                for peer in self.wire.peers.reached_at(remote, transport) {
+                    self.with_binding(peer, |binding, wire| binding.on_connection_lost(wire, now));
+                }
                 for report in self.wire.on_connection_lost(now, remote, transport) {
                     self.on_report(now, report, None);
                 }
@@ -264,34 +268,6 @@ impl Endpoint {
         }
     }
 
-    /// Sends OPTIONS to the peer's best target; `Probed` follows.
-    pub fn probe(&mut self, now: Instant, peer: PeerId) {
-        let Some((path, contact)) = self
-            .wire
-            .peers
-            .get(peer)
-            .and_then(|entry| Some((entry.best_path(now)?, entry.contact())))
-        else {
-            return;
-        };
-        let (tag, call_id) = (self.wire.random(), self.wire.random());
-        let sent = self
-            .wire
-            .request(now, path, Owner::Probe(peer), Method::Options, |via| {
-                let mut writer = Writer::request("OPTIONS", format!("sip:{}", path.remote).as_bytes());
-                writer.header("Via", via);
-                writer.header("Max-Forwards", b"70");
-                writer.header_fmt("From", format_args!("<{contact}>;tag={tag:016x}"));
-                writer.header_fmt("To", format_args!("<sip:{}>", path.remote));
-                writer.header_fmt("Call-ID", format_args!("{call_id:016x}"));
-                writer.header("CSeq", b"1 OPTIONS");
-                writer.header_fmt("Contact", format_args!("<{contact}>"));
-                writer.header("Accept", b"application/sdp");
-                writer.finish(None, b"")
-            });
-        self.probes.extend(sent.ok().map(|key| (key, now)));
-    }
-
     /// Starts an outgoing call.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<SessionId, InviteError> {
         if self.active >= self.wire.config.max_sessions || self.wire.is_full() {
@@ -378,14 +354,19 @@ impl Endpoint {
 
     fn on_bytes(&mut self, now: Instant, path: Path, bytes: &[u8]) {
         let source = path.remote;
-        let mut scratch = Vec::new();
-        match Message::parse(bytes, &mut scratch) {
+        let mut text = std::mem::take(&mut self.buffers.text);
+        let mut headers = self.buffers.headers();
+        match Message::parse_into(bytes, &mut text, &mut headers) {
             Ok(message) if message.status().is_some() => {
                 if let Some(report) = self.wire.on_response(now, &message) {
                     self.on_report(now, report, Some((&message, source)));
                 }
+                headers = message.into_headers();
             }
-            Ok(message) => self.on_request(now, &message, path),
+            Ok(message) => {
+                self.on_request(now, &message, path);
+                headers = message.into_headers();
+            }
             Err(ParseError::Empty) => {
                 // A keep-alive; over a stream a double line end is answered (RFC 5626 §4.4.1).
                 if path.transport.is_reliable() && bytes == b"\r\n\r\n" {
@@ -395,13 +376,14 @@ impl Endpoint {
             Err(error) => {
                 self.wire.counters.malformed += 1;
                 self.wire.sighted(now, source, Sighting::Malformed);
-                if self.wire.peers.sender(path, b"").is_some()
-                    && let Some(bytes) = refusal(bytes, error, source)
-                {
+                let is_peer = self.wire.peers.sender(path, b"").is_some();
+                if let Some(bytes) = is_peer.then(|| refusal(bytes, error, source)).flatten() {
                     self.wire.send(path, bytes);
                 }
             }
         }
+        self.buffers.keep(headers);
+        self.buffers.text = text;
     }
 
     fn on_report(&mut self, now: Instant, report: Report, response: Option<(&Message<'_>, SocketAddr)>) {
@@ -423,49 +405,6 @@ impl Endpoint {
         if report.gone {
             self.wire.remove(report.transaction);
         }
-    }
-
-    fn on_probe_report(
-        &mut self,
-        now: Instant,
-        report: Report,
-        peer: PeerId,
-        response: Option<(&Message<'_>, SocketAddr)>,
-    ) {
-        if matches!(report.tell, None | Some(Tell::Provisional)) {
-            return;
-        }
-        let Some(at) = self.probes.iter().position(|(key, _)| *key == report.transaction) else {
-            return;
-        };
-        let (_, sent_at) = self.probes.swap_remove(at);
-        let status = match report.tell {
-            Some(Tell::Unreachable) => 503,
-            _ => response
-                .and_then(|(response, _)| response.status())
-                .unwrap_or(408),
-        };
-        let asked = self
-            .wire
-            .request_of(report.transaction)
-            .map(|(_, path)| path.remote);
-        match asked {
-            Some(target) if matches!(status, 408 | 503) => self.wire.peers.rest(now, peer, target, None),
-            Some(target) => self.wire.peers.wake(peer, target),
-            None => {}
-        }
-        let entry = self.wire.peers.get(peer);
-        let seen = entry
-            .zip(response)
-            .and_then(|(entry, (response, _))| entry.seen_elsewhere(response));
-        if let Some(address) = seen {
-            self.wire.tell(Event::PublicAddress { peer, address });
-        }
-        self.wire.tell(Event::Probed {
-            peer,
-            status,
-            after: now.duration_since(sent_at),
-        });
     }
 
     fn on_request(&mut self, now: Instant, request: &Message<'_>, path: Path) {
@@ -499,7 +438,7 @@ impl Endpoint {
 
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
-        let Some((invite, owner)) = self.wire.cancelled(request) else {
+        let Some((invite, owner)) = self.wire.cancelled(request, path) else {
             return self.refuse_unknown(now, request, path);
         };
         let session = match owner {
@@ -511,7 +450,7 @@ impl Endpoint {
             .and_then(|id| self.sessions.get(Key(id.0)))
             .map(|session| session.tag().to_owned())
             .or_else(|| self.wire.tag_of_response(invite))
-            .unwrap_or_else(|| self.wire.stateless_tag(request));
+            .unwrap_or_else(|| self.wire.stateless_tag(request).as_str().to_owned());
         let response = Response {
             status: 200,
             tag: &tag,
@@ -549,7 +488,7 @@ impl Endpoint {
         let entry = session.and_then(|session| self.wire.peers.get(session.peer));
         match entry {
             Some(entry) => Path {
-                advertised: entry.peer.advertised(),
+                advertised: entry.advertised_for(path),
                 peer: Some(entry.peer.id),
                 ..path
             },
@@ -607,15 +546,10 @@ impl Endpoint {
         let tag = self.wire.stateless_tag(request);
         let response = Response {
             status,
-            tag: &tag,
+            tag: tag.as_str(),
             lines,
             ..Response::default()
         };
         self.wire.respond_stateless(request, path, &response);
     }
-}
-
-/// The Allow line.
-pub(crate) fn allow_line() -> String {
-    format!("Allow: {ALLOW}\r\n")
 }

@@ -17,6 +17,7 @@ mod identity;
 pub mod message;
 mod peer;
 mod peers;
+mod probe;
 mod reason;
 mod registration;
 mod reply;

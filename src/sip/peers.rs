@@ -91,6 +91,15 @@ impl Peers {
         self.entries.iter().any(|entry| entry.peer.owns(source))
     }
 
+    /// The peers that are reached by connections to this address.
+    pub fn reached_at(&self, remote: SocketAddr, transport: Transport) -> Vec<PeerId> {
+        let peers = self.entries.iter().map(|entry| &entry.peer);
+        peers
+            .filter(|peer| peer.transport == transport && peer.targets.contains(&remote))
+            .map(|peer| peer.id)
+            .collect()
+    }
+
     /// Whose request this is: whom its connection proved to be, else whose its source address is.
     pub fn sender(&self, path: Path, request_user: &[u8]) -> Option<&PeerEntry> {
         match path.peer {
@@ -230,11 +239,32 @@ impl PeerEntry {
 
     /// Our Contact URI towards this peer.
     pub fn contact(&self) -> String {
-        let advertised = self.peer.advertised();
-        match self.peer.transport {
-            crate::peer::Transport::Udp => format!("sip:{}@{advertised}", self.contact_user),
-            crate::peer::Transport::Tcp => format!("sip:{}@{advertised};transport=tcp", self.contact_user),
-            crate::peer::Transport::Tls => format!("sip:{}@{advertised};transport=tls", self.contact_user),
+        self.contact_at(self.peer.advertised(), self.peer.transport)
+    }
+
+    /// Our Contact URI for a call that came along this way, which need not be the one that we use ourselves.
+    pub fn contact_for(&self, path: Path) -> String {
+        self.contact_at(self.advertised_for(path), path.transport)
+    }
+
+    fn contact_at(&self, advertised: SocketAddr, transport: Transport) -> String {
+        let user = &self.contact_user;
+        match transport {
+            Transport::Udp => format!("sip:{user}@{advertised}"),
+            Transport::Tcp => format!("sip:{user}@{advertised};transport=tcp"),
+            Transport::Tls => format!("sip:{user}@{advertised};transport=tls"),
+        }
+    }
+
+    /// What we call ourselves along a way: another transport has another port.
+    pub fn advertised_for(&self, path: Path) -> SocketAddr {
+        let usual = self.peer.advertised();
+        match path.transport == self.peer.transport {
+            true => usual,
+            false => {
+                let public = self.peer.public.map(|address| address.ip());
+                SocketAddr::new(public.unwrap_or(path.local.ip()), path.local.port())
+            }
         }
     }
 }

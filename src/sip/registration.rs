@@ -32,6 +32,9 @@ pub struct Registration {
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Wait after 403 and 404: a person has to look.
 const SLOW_LANE: Duration = Duration::from_secs(600);
+/// After its connection broke a binding is renewed this soon or up to five times later, and at most so often.
+const RENEW_AFTER: Duration = Duration::from_secs(1);
+const RENEW_PAUSE: Duration = Duration::from_secs(60);
 /// Most Service-Route values kept.
 const MAX_ROUTES: usize = 8;
 /// Longest expiry taken from a 423, in seconds.
@@ -62,6 +65,8 @@ pub(crate) struct Binding {
     failures: u32,
     raised: bool,
     due_at: Option<Instant>,
+    /// When it was last renewed for the loss of a connection.
+    renewed_at: Option<Instant>,
     queued: Option<Instant>,
 }
 
@@ -80,6 +85,7 @@ impl Binding {
             failures: 0,
             raised: false,
             due_at: None,
+            renewed_at: None,
             queued: None,
         }
     }
@@ -99,6 +105,18 @@ impl Binding {
         self.state = State::Deregistering;
         self.restart(wire, now);
         self.transaction.is_none()
+    }
+
+    /// The connection broke by which the registrar may reach us: registers again soon, though not for every loss.
+    pub fn on_connection_lost(&mut self, wire: &mut Wire, now: Instant) {
+        if self.state != State::Registered || self.transaction.is_some() {
+            return;
+        }
+        let soon = now + RENEW_AFTER + wire.random_below(RENEW_AFTER * 4);
+        let due = self.renewed_at.map_or(soon, |at| soon.max(at + RENEW_PAUSE));
+        if self.due_at.is_none_or(|at| due < at) {
+            (self.due_at, self.renewed_at) = (Some(due), Some(due));
+        }
     }
 
     fn restart(&mut self, wire: &mut Wire, now: Instant) {

@@ -1,5 +1,7 @@
 //! What a response repeats of its request (RFC 3261 §8.2.6).
 
+use std::fmt;
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::message::{BuildError, Message, Name, Writer};
@@ -52,19 +54,75 @@ impl Reply {
         if response.dialog {
             writer.lines(&self.record_route);
         }
-        if self.to_has_tag || response.tag.is_empty() {
-            writer.header("To", &self.to);
-        } else {
-            let mut to = Vec::with_capacity(self.to.len() + 5 + response.tag.len());
-            to.extend_from_slice(&self.to);
-            to.extend_from_slice(b";tag=");
-            to.extend_from_slice(response.tag.as_bytes());
-            writer.header("To", &to);
-        }
-        writer.lines(response.lines);
-        if let Some(agent) = agent {
-            writer.header("Server", agent.as_bytes());
-        }
-        writer.finish(Some("application/sdp"), response.body)
+        write_to(&mut writer, &self.to, self.to_has_tag, response.tag);
+        finish(writer, response, agent)
+    }
+}
+
+/// Writes a response of which nothing is kept: one buffer is all it needs.
+pub(crate) fn write_once(
+    request: &Message<'_>,
+    source: SocketAddr,
+    response: &Response<'_>,
+    agent: Option<&str>,
+) -> Result<Vec<u8>, BuildError> {
+    let repeated = request.headers().iter().filter(|header| {
+        matches!(
+            header.name,
+            Name::Via | Name::From | Name::To | Name::CallId | Name::CSeq
+        )
+    });
+    let length: usize = repeated.map(|header| header.value.len() + 16).sum();
+    let ours = response.lines.len() + response.body.len() + agent.map_or(0, str::len);
+    let mut writer = Writer::response_of(response.status, length + ours + 256);
+    writer.copy_vias(request, source);
+    writer.copy(request, Name::From, "From");
+    writer.header("Call-ID", request.call_id);
+    writer.copy(request, Name::CSeq, "CSeq");
+    if response.dialog {
+        writer.copy(request, Name::RecordRoute, "Record-Route");
+    }
+    let to = request.header(Name::To).unwrap_or_default();
+    write_to(&mut writer, to, request.to.tag().is_some(), response.tag);
+    finish(writer, response, agent)
+}
+
+fn write_to(writer: &mut Writer, to: &[u8], has_tag: bool, tag: &str) {
+    if has_tag || tag.is_empty() {
+        writer.header("To", to);
+    } else {
+        writer.header_parts("To", &[to, b";tag=", tag.as_bytes()]);
+    }
+}
+
+fn finish(mut writer: Writer, response: &Response<'_>, agent: Option<&str>) -> Result<Vec<u8>, BuildError> {
+    writer.lines(response.lines);
+    if let Some(agent) = agent {
+        writer.header("Server", agent.as_bytes());
+    }
+    writer.finish(Some("application/sdp"), response.body)
+}
+
+/// A few short header lines, written in place.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl Lines {
+    /// Lines that do not fit are left out.
+    pub fn new(lines: fmt::Arguments<'_>) -> Self {
+        let mut bytes = [0; 256];
+        let mut rest = &mut bytes[..];
+        let length = match rest.write_fmt(lines) {
+            Ok(()) => 256 - rest.len(),
+            Err(_) => 0,
+        };
+        Self { bytes, length }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }

@@ -385,6 +385,12 @@ mod tests {
         for sequence in 60..380 {
             alice.speak(sequence, Law::Mu, 1000);
         }
+        for _ in 0..500 {
+            std::thread::sleep(Duration::from_millis(10));
+            if read() - before >= 10 {
+                break;
+            }
+        }
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(read() - before, 10, "one packet in 32 is read");
         alice.press(380, 5);
@@ -400,9 +406,19 @@ mod tests {
             b: B,
             withhold: DigitSet::NONE,
         });
-        // Two ticks at their longest.
-        std::thread::sleep(Duration::from_millis(10));
-        for sequence in 381..420 {
+        // Speaks until the media thread has taken the command and bob hears.
+        let patience = Duration::from_secs(5);
+        bob.socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let first = (381..430).find(|&sequence| {
+            alice.speak(sequence, Law::Mu, 1000);
+            bob.socket.recv(&mut [0; 2048]).is_ok()
+        });
+        bob.socket.set_read_timeout(Some(patience)).unwrap();
+        let next = first.unwrap() + 1;
+        let end = next + 39;
+        for sequence in next..end {
             alice.speak(sequence, Law::Mu, 1000);
             assert!(
                 bob.hear()
@@ -421,7 +437,7 @@ mod tests {
             lost,
             ..
         } = statistics;
-        assert_eq!((received + unread, lost), (420, 0));
+        assert_eq!((received + unread, lost), (u64::from(end), 0));
         assert!(unread >= 310, "{unread}");
     }
 

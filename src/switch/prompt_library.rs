@@ -9,7 +9,7 @@
 //! at start; names and places, of which a call needs a handful of a second each, are decoded when first asked for.
 //! A file that cannot be decoded is named in [`PromptLibrary::problems`] and passed over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub const ENDINGS: [&str; 4] = ["wav", "ogg", "flac", "mp3"];
 const MAX_OWN_FILES: usize = 50_000;
 /// Problems beyond this number are counted in the log only.
 const MAX_PROBLEMS: usize = 1000;
+/// Recordings beyond this number that are lacking are looked for again.
+const MAX_LACKING: usize = 20_000;
 /// Threads that decode at start.
 const PRELOAD_THREADS: usize = 2;
 
@@ -72,6 +74,8 @@ pub struct PromptLibrary {
     own: BTreeMap<(Language, String), PathBuf>,
     default_language: Language,
     clips: RwLock<HashMap<Language, HashMap<String, Clip>>>,
+    /// Recordings that are not there or cannot be decoded: looked for once.
+    lacking: RwLock<HashSet<(Language, String)>>,
     problems: Mutex<Vec<Problem>>,
 }
 
@@ -85,6 +89,7 @@ impl PromptLibrary {
             own,
             default_language,
             clips: RwLock::default(),
+            lacking: RwLock::default(),
             problems: Mutex::default(),
         };
         Ok(library)
@@ -123,7 +128,7 @@ impl PromptLibrary {
         }
         let clip = self.languages_from(language).find_map(|language| {
             self.kept(language, id).or_else(|| {
-                let clip = self.decode_first(language, id)?;
+                let clip = self.decode_once(language, id)?;
                 self.keep(language, id, &clip);
                 Some(clip)
             })
@@ -234,6 +239,24 @@ impl PromptLibrary {
         let own = self.own.get(&(language, id.to_owned())).cloned().map(Source::Own);
         let built_in = is_id(id) && BuiltIn::get(&built_in_path(language, id)).is_some();
         own.into_iter().chain(built_in.then_some(Source::BuiltIn))
+    }
+
+    /// Decodes a recording, unless that failed before. A call's thread must not try the same broken file again.
+    fn decode_once(&self, language: Language, id: &str) -> Option<Clip> {
+        let key = (language, id.to_owned());
+        let lacking = self.lacking.read().unwrap_or_else(PoisonError::into_inner);
+        if lacking.contains(&key) {
+            return None;
+        }
+        drop(lacking);
+        let clip = self.decode_first(language, id);
+        if clip.is_none() {
+            let mut lacking = self.lacking.write().unwrap_or_else(PoisonError::into_inner);
+            if lacking.len() < MAX_LACKING {
+                lacking.insert(key);
+            }
+        }
+        clip
     }
 
     fn decode_first(&self, language: Language, id: &str) -> Option<Clip> {
@@ -412,6 +435,17 @@ mod tests {
 
     fn milliseconds(library: &PromptLibrary, language: Language, id: &str) -> Option<u128> {
         library.clip(language, id).map(|clip| clip.duration().as_millis())
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_decoded_is_read_once() {
+        let broken = "en/names/nobody.wav";
+        let (folder, library) = library(&[(broken, b"RIFF, but nothing else")], Language::ENGLISH);
+        assert_eq!(milliseconds(&library, Language::ENGLISH, "names/nobody"), None);
+        // Repaired behind our back: what was read is remembered.
+        fs::write(folder.path().join(broken), wav(300)).unwrap();
+        assert_eq!(milliseconds(&library, Language::ENGLISH, "names/nobody"), None);
+        assert_eq!(library.problems().len(), 1);
     }
 
     #[test]

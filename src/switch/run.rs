@@ -45,6 +45,8 @@ const LEAVING: Duration = Duration::from_secs(5);
 const LAST_WRITE: Duration = Duration::from_secs(20);
 /// A command that found a full ring is tried again after this.
 const RING_RETRY: Duration = Duration::from_millis(1);
+/// Commands kept for one media thread whose ring is full.
+const MOST_LATE: usize = 65_536;
 
 /// What an operator can ask of a running switch.
 #[derive(Debug)]
@@ -139,7 +141,7 @@ impl Switch {
             advertised,
             stock: HashMap::new(),
             next_stream: 1,
-            late_commands: VecDeque::new(),
+            late_commands: Vec::new(),
             late_records: VecDeque::new(),
             writer: opened.writer,
             status: status_out,
@@ -267,8 +269,8 @@ struct Running {
     advertised: Option<IpAddr>,
     stock: HashMap<StreamId, MediaSocket>,
     next_stream: u32,
-    /// Commands that found a full ring.
-    late_commands: VecDeque<(usize, DriverCommand)>,
+    /// Commands that found a full ring, by media thread, in order.
+    late_commands: Vec<VecDeque<DriverCommand>>,
     /// Changes that found a full queue.
     late_records: VecDeque<RecordChange>,
     writer: Writer,
@@ -434,14 +436,31 @@ impl Running {
             },
             command => DriverCommand::Media(command),
         };
-        self.late_commands.push_back((thread, command));
-        self.retry_commands();
+        if self.late_commands.len() <= thread {
+            self.late_commands.resize_with(thread + 1, VecDeque::new);
+        }
+        let late = &mut self.late_commands[thread];
+        if late.len() >= MOST_LATE {
+            // The thread has taken nothing for long; its calls end for want of totals.
+            tracing::error!(thread, "a media thread is stuck: a command is dropped");
+            return;
+        }
+        late.push_back(command);
+        self.retry_thread(thread);
     }
 
+    /// Tries all threads again: one that is full delays no other.
     fn retry_commands(&mut self) {
-        while let Some((thread, command)) = self.late_commands.pop_front() {
+        (0..self.late_commands.len()).for_each(|thread| self.retry_thread(thread));
+    }
+
+    fn retry_thread(&mut self, thread: usize) {
+        let Some(late) = self.late_commands.get_mut(thread) else {
+            return;
+        };
+        while let Some(command) = late.pop_front() {
             if let Err(full) = self.media.send(thread, command) {
-                self.late_commands.push_front((thread, *full.0));
+                late.push_front(*full.0);
                 return;
             }
         }
@@ -473,7 +492,8 @@ impl Running {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let retry = (!self.late_commands.is_empty()).then(|| Instant::now() + RING_RETRY);
+        let late = self.late_commands.iter().any(|late| !late.is_empty());
+        let retry = late.then(|| Instant::now() + RING_RETRY);
         [
             self.deadline,
             retry,

@@ -1,6 +1,7 @@
 //! What systemd is told: ready, reloading, stopping, and that the signalling loop turns. Without systemd there is
 //! nobody to tell, and nothing is.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -30,6 +31,18 @@ fn tell(state: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 
+/// Tells that the loop turns, unless that would hold it up: a service manager that is behind needs no more of these.
+fn sign_of_life() {
+    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    // As above.
+    let _ = UnixDatagram::unbound().and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.send_to(NotifyState::Watchdog.to_string().as_bytes(), place)
+    });
+}
+
 /// Signs of life of the loop that owns it: when the loop stands still, they stop (WatchdogSec).
 #[derive(Debug)]
 pub(super) struct Watchdog {
@@ -53,7 +66,7 @@ impl Watchdog {
     /// The loop came round.
     pub fn beat(&mut self, now: Instant) {
         if self.is_due(now) {
-            tell(&[NotifyState::Watchdog]);
+            sign_of_life();
         }
     }
 

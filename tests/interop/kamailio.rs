@@ -1,15 +1,17 @@
 //! Kamailio before the server: as record-routing proxy, as registrar, as dispatcher.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::certificates::Certificates;
 use super::installed;
 use super::place::{Place, listens};
 use super::records::{dialled, records};
 use super::script::{Script, body};
 use super::server::{HOTLINE, Server, Setup, end};
-use super::sipp::{Run, Sipp, run_both, start_office};
+use super::sipp::{Run, Sipp, Wire, run_both, start_office};
 
 const NUMBER: &str = "2025550101";
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -21,16 +23,34 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts it with a configuration of `kamailio/` at the place's proxy address.
-    pub fn start(place: &Place, name: &str) -> Kamailio {
+    /// Starts it with a configuration of `kamailio/` at the place's proxy address. It talks to the server over `wire`,
+    /// to the others over UDP.
+    pub fn start(place: &Place, name: &str, wire: Wire) -> Kamailio {
         let path = format!("{}/tests/interop/kamailio/{name}.cfg", env!("CARGO_MANIFEST_DIR"));
         let mut text = std::fs::read_to_string(path).unwrap();
         let list = place.write("dispatcher.list", &format!("1 sip:{}\n", place.server()));
+        let udp = format!("listen=udp:{}", place.proxy());
+        // The server knows Kamailio by its address.
+        let source = format!("tcp_source_ipv4={}", place.proxy().ip());
+        let (listen, server) = match wire {
+            Wire::Udp => (format!("disable_tcp=yes\n{udp}"), place.server().to_string()),
+            Wire::Tcp => (
+                format!("{source}\n{udp}\nlisten=tcp:{}", place.proxy()),
+                format!("{};transport=tcp", place.server()),
+            ),
+            Wire::Tls => (
+                format!(
+                    "{source}\nenable_tls=yes\n{udp}\nlisten=tls:{}",
+                    tls(place.proxy())
+                ),
+                format!("{};transport=tls", tls(place.server())),
+            ),
+        };
         let filled = [
-            ("LISTEN", format!("disable_tcp=yes\nlisten=udp:{}", place.proxy())),
+            ("LISTEN", listen),
             ("TLSMODULE", String::new()),
             ("SERVER_IP", place.server().ip().to_string()),
-            ("SERVER", place.server().to_string()),
+            ("SERVER", server),
             ("OFFICES", place.offices().to_string()),
             ("HOST", place.proxy().ip().to_string()),
             ("REALM", "telephone network".to_owned()),
@@ -38,11 +58,19 @@ impl Kamailio {
             ("ACCOUNT", ACCOUNT.to_owned()),
             ("LIST\"", format!("{}\"", list.display())),
         ];
+        if wire == Wire::Tls {
+            text = text.replace("TLSMODULE", &tls_module(place));
+        }
         for (word, by) in filled {
             text = text.replace(word, &by);
         }
         let config = place.write("kamailio/kamailio.cfg", &text);
-        Kamailio::run(&config).listening("udp", place)
+        let kamailio = Kamailio::run(&config).listening("udp", place.proxy(), place);
+        match wire {
+            Wire::Udp => kamailio,
+            Wire::Tcp => kamailio.listening("tcp", place.proxy(), place),
+            Wire::Tls => kamailio.listening("tcp", tls(place.proxy()), place),
+        }
     }
 
     fn run(config: &Path) -> Kamailio {
@@ -63,11 +91,12 @@ impl Kamailio {
         Kamailio { process, log }
     }
 
-    fn listening(self, protocol: &str, place: &Place) -> Kamailio {
+    fn listening(self, protocol: &str, address: SocketAddr, place: &Place) -> Kamailio {
         assert!(
-            listens(protocol, place.proxy()),
-            "Kamailio does not listen:\n{}",
-            self.log()
+            listens(protocol, address),
+            "Kamailio does not listen:\n{}\n{}",
+            self.log(),
+            std::fs::read_to_string(place.file("kamailio/kamailio.cfg")).unwrap()
         );
         self
     }
@@ -104,13 +133,54 @@ impl Drop for Kamailio {
 const ACCOUNT: &str = "hotline";
 const PASSWORD: &str = "correct horse";
 
-/// One trunk: Kamailio.
-pub fn behind(place: &Place, more: &str) -> Setup {
-    let host = place.proxy().ip();
-    Setup {
-        trunks: format!("[[trunk]]\nname = \"network\"\nhost = \"{host}\"\n{more}"),
-        ..Setup::new(place)
+/// The address beside this one where TLS is spoken.
+pub fn tls(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), 5061)
+}
+
+/// Kamailio's TLS, with certificates that both sides verify. The certificates must have been made.
+fn tls_module(place: &Place) -> String {
+    let file = |name: &str| place.file(name).display().to_string();
+    let mut text = "loadmodule \"tls.so\"\n".to_owned();
+    for (name, value) in [
+        ("certificate", file("proxy.pem")),
+        ("private_key", file("proxy.key")),
+        ("ca_list", file("authority.pem")),
+    ] {
+        text.push_str(&format!("modparam(\"tls\", \"{name}\", \"{value}\")\n"));
     }
+    text + "modparam(\"tls\", \"verify_certificate\", 1)\nmodparam(\"tls\", \"tls_method\", \"TLSv1.2+\")\n"
+}
+
+/// One trunk: Kamailio.
+pub fn behind(place: &Place, wire: Wire, more: &str) -> Setup {
+    let host = place.proxy().ip();
+    let mut setup = Setup::over(place, wire);
+    let name = wire.name();
+    setup.trunks =
+        format!("[[trunk]]\nname = \"network\"\nhost = \"{host}\"\ntransport = \"{name}\"\n{more}");
+    if wire == Wire::Tls {
+        let certificates = Certificates::new(place);
+        setup.sip = listening_by_tls(place, &certificates);
+        let authority = certificates.authority.display();
+        let proxy = tls(place.proxy());
+        setup
+            .trunks
+            .push_str(&format!("proxy = \"{proxy}\"\ntls_ca = \"{authority}\"\n"));
+    }
+    setup
+}
+
+/// Keys of `[sip]` for all three transports.
+pub fn listening_by_tls(place: &Place, certificates: &Certificates) -> String {
+    let (server, (certificate, key)) = (place.server(), &certificates.server);
+    format!(
+        "listen = [\"udp:{server}\", \"tcp:{server}\", \"tls:{}\"]\ntls_certificate = \"{}\"\n\
+         tls_key = {{ file = \"{}\" }}\n",
+        tls(server),
+        certificate.display(),
+        key.display()
+    )
 }
 
 fn caller(place: &Place, script: &Script) -> Run {
@@ -131,22 +201,39 @@ fn answering() -> Script {
 
 #[test]
 fn proxy_on_the_way_carries_reinvites_and_hangups_of_either_side() {
+    calls_through_the_proxy(Wire::Udp);
+}
+
+#[test]
+fn proxy_that_talks_tcp_to_the_server_carries_the_same_calls() {
+    calls_through_the_proxy(Wire::Tcp);
+}
+
+#[test]
+fn proxy_that_talks_tls_to_the_server_carries_the_same_calls() {
+    calls_through_the_proxy(Wire::Tls);
+}
+
+fn calls_through_the_proxy(wire: Wire) {
     if !installed("sipp") || !installed("kamailio") {
         return;
     }
     let place = Place::new();
-    let proxy = Kamailio::start(&place, "proxy");
-    let mut server = Server::start_as(&place, &behind(&place, ""));
+    let setup = behind(&place, wire, "");
+    let proxy = Kamailio::start(&place, "proxy", wire);
+    let mut server = Server::start_as(&place, &setup);
     let from_server = |method: &str| proxy.count(&format!("routed {method} from {}", place.server().ip()));
     // The caller holds, comes back and hangs up.
-    let holds = Script::caller().invite().answered().ack();
+    let holds = Script::caller().invite().answered().ack().pause(300);
     let holds = holds
         .new_request("INVITE", "", &body(2, "sendonly"))
         .answered()
         .ack()
+        .pause(300)
         .new_request("INVITE", "", &body(3, "sendrecv"))
         .answered()
         .ack()
+        .pause(300)
         .bye()
         .expect_to(200, "BYE");
     let waits = answering().expect_request("BYE", "").reply_ok();
@@ -195,13 +282,23 @@ fn proxy_on_the_way_carries_reinvites_and_hangups_of_either_side() {
 
 #[test]
 fn registrar_that_asks_for_credentials_brings_calls_takes_calls_and_is_left_at_the_end() {
+    calls_by_registration(Wire::Udp);
+}
+
+#[test]
+fn registrar_that_is_reached_by_tls_brings_calls_and_takes_calls_the_same_way() {
+    calls_by_registration(Wire::Tls);
+}
+
+fn calls_by_registration(wire: Wire) {
     if !installed("sipp") || !installed("kamailio") {
         return;
     }
     let place = Place::new();
-    let registrar = Kamailio::start(&place, "registrar");
     let account = format!("username = \"{ACCOUNT}\"\npassword = \"{PASSWORD}\"\nregister = true\n");
-    let server = Server::start_as(&place, &behind(&place, &account));
+    let setup = behind(&place, wire, &account);
+    let registrar = Kamailio::start(&place, "registrar", wire);
+    let server = Server::start_as(&place, &setup);
     registrar.says("saved", 1);
     assert!(registrar.count("challenged REGISTER") >= 1, "{}", registrar.log());
     let talk = Script::caller()
@@ -232,7 +329,7 @@ fn dispatcher_sends_calls_while_options_are_answered_200_and_none_once_the_serve
         return;
     }
     let place = Place::new();
-    let dispatcher = Kamailio::start(&place, "dispatcher");
+    let dispatcher = Kamailio::start(&place, "dispatcher", Wire::Udp);
     dispatcher.says("down sip:", 1);
     let mut setup = Setup::new(&place);
     let (callers, second) = (place.callers().ip().to_string(), place.second().ip());

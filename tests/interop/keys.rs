@@ -12,7 +12,7 @@ use super::place::Place;
 use super::server::{ASKING, Server};
 use super::sipp::{Scenario, Sipp};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A recording of the server's own, as 8 kHz audio.
 pub fn recording(id: &str) -> Vec<i16> {

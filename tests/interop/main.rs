@@ -14,9 +14,11 @@
 
 mod bare;
 mod calls;
+mod certificates;
 mod demo;
 mod kamailio;
 mod keys;
+mod names;
 mod patience;
 mod pjsip;
 mod place;

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use trunkline::command::demo::peer::{find, find_rough, melody, write_wav};
 use trunkline::command::demo::{Sighting, Trunk};
 
-use super::kamailio::{Kamailio, behind};
+use super::certificates::Certificates;
+use super::kamailio::{Kamailio, behind, listening_by_tls, tls};
 use super::keys::{office, recording, trunk, tune};
 use super::place::Place;
-use super::server::{ASKING, HOTLINE, Server, end};
+use super::server::{ASKING, HOTLINE, Server, Setup, end};
+use super::sipp::Wire;
 use super::{installed, peer_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -90,25 +92,28 @@ impl Telephone {
 
     /// Waits for a line that begins like this.
     pub fn tells(&mut self, start: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.tells_within(start, PATIENCE)
+    }
+
+    pub fn tells_within(&mut self, start: &str, time: Duration) -> String {
+        let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.told.recv_timeout(left) {
                 Ok(line) if line.starts_with(start) => return line,
                 // Before its log file is open, PJSIP writes its log here.
                 Ok(line)
-                    if !["state", "sound", "error"]
+                    if !["state", "sound", "done", "error"]
                         .iter()
                         .any(|word| line.starts_with(word)) => {}
                 Ok(line) => {
                     assert!(!line.starts_with("error"), "{line}\n{}", self.complaint());
                     self.seen.push(line);
                 }
-                Err(_) => panic!(
-                    "PJSIP did not tell {start:?} but {:?}\n{}",
-                    self.seen,
-                    self.complaint()
-                ),
+                Err(_) => {
+                    let complaint = self.complaint();
+                    panic!("PJSIP did not tell {start:?} but {:?}\n{complaint}", self.seen)
+                }
             }
         }
     }
@@ -135,7 +140,9 @@ impl Telephone {
         String::from_utf8_lossy(&std::fs::read(self.folder.join("log")).unwrap_or_default()).into_owned()
     }
 
-    fn complaint(&self) -> String {
+    /// Ends it, so that its log is whole.
+    fn complaint(&mut self) -> String {
+        self.quit();
         let errors = std::fs::read_to_string(self.folder.join("errors")).unwrap_or_default();
         let log = self.log();
         let tail = log.len().saturating_sub(20_000);
@@ -150,7 +157,7 @@ impl Telephone {
     }
 
     /// Waits until known audio can be found in what it heard.
-    pub fn hears(&self, known: &[i16], what: &str) {
+    pub fn hears(&mut self, known: &[i16], what: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let heard = self.heard();
@@ -189,6 +196,8 @@ async fn whole_call(
         phone.hears(&recording("msg_location"), "the question");
         phone.does(&format!("keys {}", &number[5..]));
         phone.hears(&tune(number), "the office");
+        phone.does("update");
+        phone.tells("done UPDATE 200");
         phone.does("hold");
         phone.tells("sound 2");
         phone.does("unhold");
@@ -241,8 +250,9 @@ async fn pjsip_talks_to_an_office_with_kamailio_before_and_behind_the_server() {
     let place = Place::new();
     let number = "2025550113";
     let network = trunk(place.offices(), vec![office(&place, number)]).await;
-    let proxy = Kamailio::start(&place, "proxy");
-    let mut server = Server::start_as(&place, &behind(&place, ""));
+    let setup = behind(&place, Wire::Udp, "");
+    let proxy = Kamailio::start(&place, "proxy", Wire::Udp);
+    let mut server = Server::start_as(&place, &setup);
     let outbound = format!("proxy=sip:{};lr", place.proxy());
     let phone = Telephone::start(&place, &["prack=2", &outbound]);
     let target = format!("sip:{ASKING}@{}", place.server());
@@ -250,6 +260,45 @@ async fn pjsip_talks_to_an_office_with_kamailio_before_and_behind_the_server() {
     let from_phone = format!("routed INVITE from {}", place.callers().ip());
     assert!(proxy.count(&from_phone) >= 2, "{}", proxy.log());
     assert_eq!(proxy.count("astray"), 0, "{}", proxy.log());
+    server.lives();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_makes_the_same_call_over_tls_and_knows_our_certificate() {
+    call_over(Wire::Tls, "2025550114").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_makes_the_same_call_over_tcp() {
+    call_over(Wire::Tcp, "2025550115").await;
+}
+
+async fn call_over(wire: Wire, number: &'static str) {
+    if !pjsip_is_there() {
+        return;
+    }
+    let place = Place::new();
+    let network = trunk(place.offices(), vec![office(&place, number)]).await;
+    let certificates = Certificates::new(&place);
+    let setup = Setup {
+        sip: listening_by_tls(&place, &certificates),
+        ..Setup::new(&place)
+    };
+    let mut server = Server::start_as(&place, &setup);
+    let (wire_setting, authority) = (
+        format!("wire={}", wire.name()),
+        format!("authority={}", certificates.authority.display()),
+    );
+    let phone = Telephone::start(&place, &["prack=2", &wire_setting, &authority]);
+    let address = if wire == Wire::Tls {
+        tls(place.server())
+    } else {
+        place.server()
+    };
+    let target = format!("sip:{ASKING}@{address};transport={}", wire.name());
+    let log = whole_call(phone, target, network, number).await.ends();
+    let via = format!("SIP/2.0/{} {}", wire.name().to_uppercase(), place.callers().ip());
+    assert!(log.contains(&via), "{log}");
     server.lives();
 }
 
@@ -310,4 +359,36 @@ async fn pjsip_that_hangs_up_early_leaves_no_call_behind() {
         "{sightings:?}"
     );
     server.lives();
+}
+
+/// A call whose session is refreshed after 45 seconds, one of the things that take long.
+pub fn session_that_is_refreshed() {
+    if !pjsip_is_there() {
+        return;
+    }
+    let place = Place::new();
+    let number = "2025550103";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut network = runtime.block_on(trunk(place.offices(), vec![office(&place, number)]));
+    let mut server = Server::start(&place);
+    let mut phone = Telephone::start(&place, &["timer=3", "expires=90"]);
+    phone.does(&format!("call sip:{number}@{}", place.server()));
+    phone.tells("state CONFIRMED");
+    let since = Instant::now();
+    phone.tells_within("done UPDATE 200", Duration::from_secs(90));
+    assert!(since.elapsed() > Duration::from_secs(30), "{:?}", since.elapsed());
+    phone.hears(&tune(number), "the office");
+    phone.does("hangup");
+    phone.tells("state DISCONNECTED");
+    server.lives();
+    let end = runtime.block_on(async {
+        loop {
+            match network.sighting(PATIENCE).await.expect("the talk ends") {
+                Sighting::Ended { by_office, .. } => break by_office,
+                Sighting::NoAck { .. } => panic!("the answer was not acknowledged"),
+                _ => {}
+            }
+        }
+    });
+    assert!(!end, "the office hung up");
 }

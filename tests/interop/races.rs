@@ -8,7 +8,7 @@ use super::place::Place;
 use super::records::{dialled, records};
 use super::script::{Script, sound};
 use super::server::{HOTLINE, Server, Setup};
-use super::sipp::{Run, Sipp, run_both, start_office};
+use super::sipp::{Run, Sipp, Wire, run_both, start_office};
 
 const NUMBER: &str = "2025550101";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,16 +33,20 @@ struct Raced {
     office: String,
 }
 
-/// Runs caller and office once, at a place and with a server of their own. The server must live on.
-fn race(called: &Script, answering: &Script) -> Raced {
-    let place = Place::new();
-    let setup = Setup::new(&place);
-    race_at(place, &setup, called, answering)
+/// Runs caller and office once over UDP and once over TCP, each at a place and with a server of their own. The servers
+/// must live on. What happened over UDP comes first.
+fn race(called: &Script, answering: &Script) -> [Raced; 2] {
+    [Wire::Udp, Wire::Tcp].map(|wire| race_over(wire, called, answering, ""))
 }
 
-fn race_at(place: Place, setup: &Setup, called: &Script, answering: &Script) -> Raced {
-    let mut server = Server::start_as(&place, setup);
-    let (called, answering) = run_both(&place, &caller(&place, called), &office(&place, answering));
+/// `offices` are further keys of the offices' trunk.
+fn race_over(wire: Wire, called: &Script, answering: &Script, offices: &str) -> Raced {
+    let place = Place::new();
+    let mut setup = Setup::over(&place, wire);
+    setup.trunks.push_str(offices);
+    let mut server = Server::start_as(&place, &setup);
+    let (called, answering) = (caller(&place, called), office(&place, answering));
+    let (called, answering) = run_both(&place, &Run { wire, ..called }, &Run { wire, ..answering });
     server.lives();
     drop(server);
     let (caller, office) = (called.messages(), answering.messages());
@@ -53,20 +57,23 @@ fn race_at(place: Place, setup: &Setup, called: &Script, answering: &Script) -> 
     }
 }
 
-/// Runs a caller to the hotline's own greeting.
-fn race_hotline(called: &Script) -> Raced {
-    let place = Place::new();
-    let mut server = Server::start(&place);
-    let mut sipp = Sipp::run(&place, &hotline_caller(&place, called));
-    sipp.finish().unwrap();
-    server.lives();
-    drop(server);
-    let (caller, office) = (sipp.messages(), String::new());
-    Raced {
-        place,
-        caller,
-        office,
-    }
+/// Runs a caller to the hotline's own greeting, over UDP and over TCP.
+fn race_hotline(called: &Script) -> [Raced; 2] {
+    [Wire::Udp, Wire::Tcp].map(|wire| {
+        let place = Place::new();
+        let mut server = Server::start_as(&place, &Setup::over(&place, wire));
+        let called = hotline_caller(&place, called);
+        let mut sipp = Sipp::run(&place, &Run { wire, ..called });
+        sipp.finish().unwrap();
+        server.lives();
+        drop(server);
+        let (caller, office) = (sipp.messages(), String::new());
+        Raced {
+            place,
+            caller,
+            office,
+        }
+    })
 }
 
 /// A caller that is connected, talks and hangs up.
@@ -97,8 +104,9 @@ fn race_1_office_that_says_nothing_is_cancelled_at_its_first_word() {
         .reply_ok()
         .respond("487 Request Terminated", "", "")
         .expect_request("ACK", "");
-    let raced = race(&gives_up(), &answering);
-    assert_eq!(dialled(&records(&raced.place)), ["caller_ended_ringing"]);
+    for raced in race(&gives_up(), &answering) {
+        assert_eq!(dialled(&records(&raced.place)), ["caller_ended_ringing"]);
+    }
 }
 
 #[test]
@@ -150,7 +158,7 @@ fn race_6_bye_before_the_ack_is_obeyed_and_the_answer_no_longer_repeated() {
         return;
     }
     let called = Script::caller().invite().answered().bye().expect_to(200, "BYE");
-    let raced = race_hotline(&called.ack_of(1).pause(2500));
+    let [raced, _] = race_hotline(&called.ack_of(1).pause(2500));
     let answers = raced
         .caller
         .split("UDP message received")
@@ -169,8 +177,9 @@ fn race_8_byes_that_cross_are_both_answered() {
         .expect_request("BYE", "")
         .bye()
         .expect_to(200, "BYE");
-    let raced = race(&talks(), &answering);
-    assert_eq!(records(&raced.place).len(), 1);
+    for raced in race(&talks(), &answering) {
+        assert_eq!(records(&raced.place).len(), 1);
+    }
 }
 
 #[test]
@@ -183,7 +192,7 @@ fn race_9_bye_that_nobody_answers_is_repeated_and_holds_up_no_caller() {
         .expect_request("ACK", "")
         .expect_request("BYE", "")
         .pause(6000);
-    let raced = race(&talks(), &answering);
+    let [raced, _] = race(&talks(), &answering);
     let byes = raced.office.matches("\nBYE sip:").count();
     assert!(byes >= 3, "{}", raced.office);
 }
@@ -200,8 +209,9 @@ fn race_7_bye_of_an_office_that_rings_ends_its_leg() {
         .reply_ok()
         .respond("487 Request Terminated", "", "")
         .expect_request("ACK", "");
-    let raced = race(&Script::caller().invite().refused(480), &answering);
-    assert_eq!(dialled(&records(&raced.place)), ["no_answer"]);
+    for raced in race(&Script::caller().invite().refused(480), &answering) {
+        assert_eq!(dialled(&records(&raced.place)), ["no_answer"]);
+    }
 }
 
 #[test]
@@ -209,11 +219,7 @@ fn race_10_challenged_bye_is_sent_with_credentials_once() {
     if !installed("sipp") {
         return;
     }
-    let place = Place::new();
-    let mut setup = Setup::new(&place);
-    setup
-        .trunks
-        .push_str("username = \"hotline\"\npassword = \"secret\"\n");
+    let account = "username = \"hotline\"\npassword = \"secret\"\n";
     let challenge =
         "Proxy-Authenticate: Digest realm=\"offices\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\n";
     let answering = Script::office().take_invite().rings().answers();
@@ -223,7 +229,8 @@ fn race_10_challenged_bye_is_sent_with_credentials_once() {
         .reply("407 Proxy Authentication Required", challenge, "")
         .expect_request("BYE", "Proxy-Authorization: Digest .*hotline")
         .reply_ok();
-    race_at(place, &setup, &talks(), &answering);
+    race_over(Wire::Udp, &talks(), &answering, account);
+    race_over(Wire::Tcp, &talks(), &answering, account);
 }
 
 #[test]
@@ -400,15 +407,13 @@ fn race_24_refresh_with_the_same_description_gets_the_same_answer() {
     }
     let called = Script::caller().invite().answered().ack().pause(300);
     let called = called.invite().answered().ack().bye().expect_to(200, "BYE");
-    let raced = race_hotline(&called);
-    let ours = raced
-        .caller
-        .lines()
-        .filter(|line| line.starts_with("o=") && !line.contains("sipp"));
-    let mut origins: Vec<&str> = ours.collect();
-    assert!(origins.len() >= 2, "{}", raced.caller);
-    origins.dedup();
-    assert_eq!(origins.len(), 1, "{origins:?}");
+    for raced in race_hotline(&called) {
+        let origins = raced.caller.lines().filter(|line| line.starts_with("o="));
+        let mut ours: Vec<&str> = origins.filter(|line| !line.contains("sipp")).collect();
+        assert!(ours.len() >= 2, "{}", raced.caller);
+        ours.dedup();
+        assert_eq!(ours.len(), 1, "{ours:?}");
+    }
 }
 
 #[test]

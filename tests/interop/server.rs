@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::place::Place;
+use super::sipp::Wire;
 
 /// A running server; it is ended when dropped.
 pub struct Server {
@@ -51,12 +52,19 @@ pub struct Setup {
 impl Setup {
     /// Two trunks without registration: one that calls come from, one that leads to the offices.
     pub fn new(place: &Place) -> Setup {
+        Setup::over(place, Wire::Udp)
+    }
+
+    /// The same, both over one transport.
+    pub fn over(place: &Place, wire: Wire) -> Setup {
+        let wire = wire.name();
         let (server, callers, offices) = (place.server(), place.callers(), place.offices());
         Setup {
-            sip: format!("listen = [\"udp:{server}\"]\n"),
+            sip: format!("listen = [\"{wire}:{server}\"]\n"),
             trunks: format!(
-                "[[trunk]]\nname = \"callers\"\nhost = \"{}\"\nproxy = \"{callers}\"\ndestinations = []\n\
-                 [[trunk]]\nname = \"offices\"\nhost = \"{}\"\nproxy = \"{offices}\"\n",
+                "[[trunk]]\nname = \"callers\"\nhost = \"{}\"\nproxy = \"{callers}\"\ntransport = \"{wire}\"\n\
+                 destinations = []\n\
+                 [[trunk]]\nname = \"offices\"\nhost = \"{}\"\nproxy = \"{offices}\"\ntransport = \"{wire}\"\n",
                 callers.ip(),
                 offices.ip(),
             ),

@@ -68,6 +68,20 @@ pub struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     Udp,
+    Tcp,
+    /// Not by SIPp: Debian's is built without it.
+    Tls,
+}
+
+impl Wire {
+    /// As the configuration and URIs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wire::Udp => "udp",
+            Wire::Tcp => "tcp",
+            Wire::Tls => "tls",
+        }
+    }
 }
 
 impl Run {
@@ -100,6 +114,9 @@ impl Sipp {
         let (ip, port) = (run.local.ip().to_string(), run.local.port().to_string());
         command.args(["-i", &ip, "-p", &port, "-s", &run.number, "-nostdin"]);
         command.args(["-m", &run.calls.to_string(), "-r", &run.rate.to_string()]);
+        if run.wire == Wire::Tcp {
+            command.args(["-t", "t1"]);
+        }
         command.args(["-l", "20000", "-timeout", &format!("{}s", run.seconds)]);
         command
             .args(["-timeout_error", "-trace_msg", "-message_file"])
@@ -185,11 +202,8 @@ pub fn pair(place: &Place, caller: Scenario<'_>, office: Scenario<'_>) {
 /// Starts an office and waits until it listens.
 pub fn start_office(place: &Place, office: &Run) -> Sipp {
     let sipp = Sipp::run(place, office);
-    let protocol = match office.wire {
-        Wire::Udp => "udp",
-    };
     assert!(
-        listens(protocol, office.local),
+        listens(office.wire.name(), office.local),
         "SIPp does not listen at {}",
         office.local
     );

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use trunkline::command::demo::Sighting;
 use trunkline::command::demo::peer::{find, find_rough, melody, write_wav};
 
+use super::certificates::Certificates;
 use super::installed;
+use super::kamailio::{listening_by_tls, tls};
 use super::keys::{office, recording, trunk, tune};
 use super::place::Place;
-use super::server::{ASKING, HOTLINE, Server, end};
+use super::server::{ASKING, HOTLINE, Server, Setup, end};
+use super::sipp::Wire;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What counts as heard through another program's jitter buffer.
 const HEARD: f64 = 0.85;
@@ -28,6 +31,11 @@ struct Softphone {
 
 impl Softphone {
     fn start(place: &Place) -> Softphone {
+        Softphone::start_over(place, Wire::Udp, "")
+    }
+
+    /// `more` are further lines of its configuration.
+    fn start_over(place: &Place, wire: Wire, more: &str) -> Softphone {
         let address = place.callers();
         let control = SocketAddr::new(address.ip(), 4444);
         let folder = place.file("baresip");
@@ -42,15 +50,16 @@ impl Softphone {
                  ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
                  rtp_ports {ports}-{}\nmodule_path /usr/lib/baresip/modules\n\
                  module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\n\
-                 module_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {shown}\n",
+                 module_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {shown}\n{more}",
                 ports + 98,
             ),
         );
         place.write(
             "baresip/accounts",
             &format!(
-                "<sip:4155550123@{}>;regint=0;audio_codecs=pcmu/8000/1;dtmfmode=auto;catchall=yes\n",
-                address.ip()
+                "<sip:4155550123@{};transport={}>;regint=0;audio_codecs=pcmu/8000/1;dtmfmode=auto;catchall=yes\n",
+                address.ip(),
+                wire.name()
             ),
         );
         place.write("baresip/contacts", "");
@@ -87,6 +96,20 @@ impl Softphone {
         write!(self.control, "{}:{text},", text.len()).unwrap();
         let mut events = [0_u8; 4096];
         let _ = self.control.read(&mut events); // so that its answers do not pile up
+    }
+
+    /// Waits until it says something.
+    fn says(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let output = || std::fs::read_to_string(self.folder.join("output")).unwrap_or_default();
+        while !output().contains(words) {
+            assert!(
+                Instant::now() < deadline,
+                "baresip did not say {words:?}:\n{}",
+                output()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// What it has recorded of the other side so far.
@@ -150,6 +173,48 @@ fn softphone_hears_the_welcome_of_the_hotline_and_is_asked_for_its_zip_code() {
     phone.hears(&recording("msg_location"), "the question for the ZIP code");
     phone.tell("hangup", "");
     server.lives();
+}
+
+#[test]
+fn softphone_calls_over_tcp_and_is_left_by_our_bye() {
+    welcome_over(Wire::Tcp);
+}
+
+#[test]
+fn softphone_calls_over_tls_and_verifies_our_certificate() {
+    welcome_over(Wire::Tls);
+}
+
+fn welcome_over(wire: Wire) {
+    if !installed("baresip") {
+        return;
+    }
+    let place = Place::new();
+    let certificates = Certificates::new(&place);
+    let mut setup = Setup {
+        sip: listening_by_tls(&place, &certificates),
+        ..Setup::new(&place)
+    };
+    // baresip binds no connection to an address of its own.
+    let also = "destinations = []\naddresses = [\"127.0.0.1\"]";
+    setup.trunks = setup.trunks.replace("destinations = []", also);
+    let mut server = Server::start_as(&place, &setup);
+    let authority = format!(
+        "sip_cafile {}\nsip_verify_server yes\n",
+        certificates.authority.display()
+    );
+    let mut phone = Softphone::start_over(&place, wire, &authority);
+    let address = match wire {
+        Wire::Tls => tls(place.server()),
+        _ => place.server(),
+    };
+    // The account's transport is added to what is dialled.
+    phone.tell("dial", &format!("sip:{HOTLINE}@{address}"));
+    phone.hears(&recording("msg_intro-plain"), "the welcome");
+    server.lives();
+    // The server ends the call, by the connection that it came by.
+    drop(server);
+    phone.says("terminated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use super::keys::{office, trunk, tune};
 use super::place::Place;
 use super::server::Server;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sound_sent_while_it_rings_is_neither_kept_nor_counted_as_lost() {

@@ -8,6 +8,7 @@
 
 mod hotline;
 mod office_hours;
+mod reflection;
 mod reload;
 mod routes;
 mod sim;

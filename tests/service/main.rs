@@ -6,9 +6,12 @@
     reason = "a test may stop at what it cannot read"
 )]
 
+mod far_end;
 mod installing;
 mod leaving;
 mod process;
 mod running;
+mod tracing;
+mod transports;
 mod trunk;
 mod trunks;

@@ -111,7 +111,7 @@ impl Receiver {
             return false;
         }
         let since_start = arrival.timestamp.wrapping_sub(press.timestamp) as i32;
-        let since_end = since_start - i32::from(press.duration);
+        let since_end = since_start.saturating_sub(i32::from(press.duration));
         let overlaps = since_start > 0 && since_end < 0;
         let fresh = now.wrapping_sub(press.seen) <= CLOSED_AFTER;
         let adjoins = (0..SEGMENT_GAP).contains(&since_end) && !press.ended && !arrival.marker;

@@ -140,15 +140,33 @@ impl Dialog {
     pub fn next_hop(&self, peer: Option<&Peer>) -> Path {
         let first = self.routes.first().and_then(|route| Address::parse(route));
         let uri = first.as_ref().map_or(&self.target[..], |route| route.uri);
-        let remote = Uri::parse(uri).and_then(|uri| reachable(&uri, peer, self.path.transport));
+        let uri = Uri::parse(uri);
+        let asked = uri.map_or(self.path.transport, |uri| transport_of(&uri, self.path.transport));
+        let remote = uri.and_then(|uri| reachable(&uri, peer, asked));
+        let transport = remote.map_or(self.path.transport, |_| asked);
         // A peer behind NAT, or one that never listens, is reached by the connection that it opened itself.
         let same_host = remote.is_none_or(|remote| remote.ip() == self.path.remote.ip());
         Path {
             remote: remote.unwrap_or(self.path.remote),
             peer: peer.map(|peer| peer.id).or(self.path.peer),
-            connection: self.path.connection.filter(|_| same_host),
+            connection: self
+                .path
+                .connection
+                .filter(|_| same_host && transport == self.path.transport),
+            transport,
             ..self.path
         }
+    }
+}
+
+/// The transport that a URI asks for (RFC 3261 §19.1.1), else that of the dialog. A dialog over TLS stays there, and none
+/// moves to it: the name that a certificate must bear is known of a trunk on TLS only.
+fn transport_of(uri: &Uri<'_>, current: Transport) -> Transport {
+    let asked = uri.params.get("transport").unwrap_or_default();
+    match current {
+        Transport::Udp if asked.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+        Transport::Tcp if asked.eq_ignore_ascii_case(b"udp") => Transport::Udp,
+        current => current,
     }
 }
 
@@ -234,6 +252,18 @@ mod tests {
         let (uri, routes) = dialog.addressing();
         assert_eq!(uri, b"sip:a@198.51.100.1");
         assert_eq!(routes, b"Route: <sip:b@203.0.113.5>\r\n");
+    }
+
+    #[test]
+    fn a_uri_says_how_it_is_reached_and_never_leads_out_of_tls() {
+        let mut dialog = from_response("Contact: <sip:b@203.0.113.5:5070;transport=TCP>\r\n");
+        assert_eq!(dialog.next_hop(None).transport, Transport::Tcp);
+        dialog.path.transport = Transport::Tls;
+        assert_eq!(dialog.next_hop(None).transport, Transport::Tls);
+        let dialog = from_response("Contact: <sip:b@203.0.113.5;transport=tls>\r\n");
+        assert_eq!(dialog.next_hop(None).transport, Transport::Udp);
+        let private = from_response("Contact: <sip:b@10.0.0.1;transport=tcp>\r\n");
+        assert_eq!(private.next_hop(None), Path { peer: None, ..path() });
     }
 
     #[test]

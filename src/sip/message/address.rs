@@ -48,7 +48,8 @@ impl<'a> Address<'a> {
     fn parse_bare(value: &'a [u8]) -> Option<Self> {
         let end = find_outside(value, b';').unwrap_or(value.len());
         let uri = trim(&value[..end]);
-        (!uri.is_empty()).then_some(Self {
+        // A bracket that was never opened: what stands where is anybody's guess.
+        (!uri.is_empty() && !value.contains(&b'>')).then_some(Self {
             display: b"",
             uri,
             params: Params(&value[end..]),
@@ -114,7 +115,14 @@ mod tests {
 
     #[test]
     fn broken_addresses_are_refused() {
-        for text in ["", "\"open <sip:a@h>", "<sip:a@h", "<sip:a@h> junk", ";tag=1"] {
+        for text in [
+            "",
+            "\"open <sip:a@h>",
+            "<sip:a@h",
+            "<sip:a@h> junk",
+            ";tag=1",
+            "sip:a@h>;tag=1",
+        ] {
             assert_eq!(Address::parse(text.as_bytes()), None, "{text}");
         }
     }

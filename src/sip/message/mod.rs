@@ -21,6 +21,7 @@ mod write;
 pub use address::Address;
 pub use frame::{frame_extent, frame_length};
 pub use name::{Method, Name};
+pub(crate) use parse::Buffers;
 pub use parse::{Header, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, ParseError, Start};
 pub use peek::peek_call_id;
 pub use revise::{Revision, ack_for_failure, cancel_for, revise};

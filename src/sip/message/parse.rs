@@ -69,59 +69,12 @@ pub struct Header<'a> {
     pub value: &'a [u8],
 }
 
-/// Header lines kept without memory of their own: as many as most messages have.
-const FEW: usize = 24;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Headers<'a> {
-    few: [Header<'a>; FEW],
-    length: usize,
-    /// All of them, once they are more than a few.
-    many: Vec<Header<'a>>,
-}
-
-impl<'a> Headers<'a> {
-    fn new() -> Self {
-        let none = Header {
-            name: Name::Other,
-            name_text: b"",
-            value: b"",
-        };
-        Self {
-            few: [none; FEW],
-            length: 0,
-            many: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, header: Header<'a>) {
-        match self.few.get_mut(self.length) {
-            Some(place) => *place = header,
-            None => {
-                if self.many.is_empty() {
-                    self.many = self.few.to_vec();
-                }
-                self.many.push(header);
-            }
-        }
-        self.length += 1;
-    }
-}
-
-impl<'a> std::ops::Deref for Headers<'a> {
-    type Target = [Header<'a>];
-
-    fn deref(&self) -> &Self::Target {
-        self.few.get(..self.length).unwrap_or(&self.many)
-    }
-}
-
 /// A parsed message, borrowing its bytes. One that exists has exactly one From, To, Call-ID and CSeq, a readable top
 /// Via, and a body of the length it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
     pub start: Start<'a>,
-    headers: Headers<'a>,
+    headers: Vec<Header<'a>>,
     pub body: &'a [u8],
     /// Bytes as they came, line ends before and bytes behind the message included.
     pub length: usize,
@@ -137,6 +90,15 @@ impl<'a> Message<'a> {
     ///
     /// Line ends before the start line are skipped, LF alone ends a line, bytes behind Content-Length are ignored.
     pub fn parse(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Self, ParseError> {
+        Self::parse_into(bytes, scratch, &mut Vec::new())
+    }
+
+    /// The same with a list for the headers, emptied first, which the message takes along if it can be read.
+    pub(crate) fn parse_into(
+        bytes: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+        headers: &mut Vec<Header<'a>>,
+    ) -> Result<Self, ParseError> {
         if bytes.len() > MAX_MESSAGE {
             return Err(ParseError::TooLarge { got: bytes.len() });
         }
@@ -155,40 +117,45 @@ impl<'a> Message<'a> {
         let (head, body) = (&bytes[..headers_end], &bytes[body_start..]);
         let mut lines = Lines { rest: head };
         let start = parse_start(lines.next().ok_or(ParseError::Empty)?)?;
-        let headers = parse_headers(lines)?;
+        parse_headers(lines, headers)?;
         Self::assemble(start, headers, body, length)
+    }
+
+    /// Gives the list of headers back, for the next message.
+    pub(crate) fn into_headers(self) -> Vec<Header<'a>> {
+        self.headers
     }
 
     fn assemble(
         start: Start<'a>,
-        headers: Headers<'a>,
+        headers: &mut Vec<Header<'a>>,
         body: &'a [u8],
         length: usize,
     ) -> Result<Self, ParseError> {
-        let via_value = find(&headers, Name::Via).ok_or(ParseError::MissingHeader("Via"))?;
+        let via_value = find(headers, Name::Via).ok_or(ParseError::MissingHeader("Via"))?;
         let via = split_commas(via_value)
             .next()
             .and_then(Via::parse)
             .ok_or(ParseError::Malformed("Via"))?;
-        let from = once(&headers, Name::From, "From")?;
+        let from = once(headers, Name::From, "From")?;
         let from = Address::parse(from).ok_or(ParseError::Malformed("From"))?;
-        let to = once(&headers, Name::To, "To")?;
+        let to = once(headers, Name::To, "To")?;
         let to = Address::parse(to).ok_or(ParseError::Malformed("To"))?;
-        let call_id = once(&headers, Name::CallId, "Call-ID")?;
+        let call_id = once(headers, Name::CallId, "Call-ID")?;
         if call_id.is_empty() {
             return Err(ParseError::Malformed("Call-ID"));
         }
-        let cseq = once(&headers, Name::CSeq, "CSeq")?;
+        let cseq = once(headers, Name::CSeq, "CSeq")?;
         let cseq = CSeq::parse(cseq).ok_or(ParseError::Malformed("CSeq"))?;
         if let Start::Request { method_text, .. } = start
             && method_text != cseq.method_text
         {
             return Err(ParseError::MethodMismatch);
         }
-        let body = cut_body(&headers, body)?;
+        let body = cut_body(headers, body)?;
         Ok(Self {
             start,
-            headers,
+            headers: std::mem::take(headers),
             body,
             length,
             via,
@@ -250,8 +217,36 @@ impl<'a> Message<'a> {
     }
 }
 
+/// What reading one message after the other needs, kept so that nothing is allocated once it has grown.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// Unfolded text.
+    pub text: Vec<u8>,
+    headers: Vec<Header<'static>>,
+}
+
+impl Buffers {
+    /// The list for the headers of the next message.
+    pub fn headers<'a>(&mut self) -> Vec<Header<'a>> {
+        std::mem::take(&mut self.headers)
+    }
+
+    /// Keeps the list for the message after this one: collecting a list from itself keeps its memory.
+    pub fn keep(&mut self, mut headers: Vec<Header<'_>>) {
+        headers.clear();
+        self.headers = headers
+            .into_iter()
+            .map(|_| Header {
+                name: Name::Other,
+                name_text: b"",
+                value: b"",
+            })
+            .collect();
+    }
+}
+
 /// Finds the end of the headers, the start of the body, and whether a line is folded.
-fn header_section(bytes: &[u8]) -> Result<(usize, usize, bool), ParseError> {
+pub(super) fn header_section(bytes: &[u8]) -> Result<(usize, usize, bool), ParseError> {
     let (mut at, mut folded) = (0, false);
     while let Some(length) = memchr(b'\n', &bytes[at..]) {
         let next = at + length + 1;
@@ -347,8 +342,9 @@ fn parse_status_line(line: &[u8]) -> Result<Start<'_>, ParseError> {
     }
 }
 
-fn parse_headers(lines: Lines<'_>) -> Result<Headers<'_>, ParseError> {
-    let mut headers = Headers::new();
+fn parse_headers<'a>(lines: Lines<'a>, headers: &mut Vec<Header<'a>>) -> Result<(), ParseError> {
+    headers.clear();
+    headers.reserve(24);
     let (mut vias, mut contacts) = (0, 0);
     for (number, line) in lines.enumerate().map(|(index, line)| (index + 2, line)) {
         if headers.len() == MAX_HEADERS {
@@ -380,7 +376,7 @@ fn parse_headers(lines: Lines<'_>) -> Result<Headers<'_>, ParseError> {
     match () {
         () if vias > MAX_VIAS => Err(ParseError::TooMany("Via values")),
         () if contacts > MAX_CONTACTS => Err(ParseError::TooMany("Contact values")),
-        () => Ok(headers),
+        () => Ok(()),
     }
 }
 

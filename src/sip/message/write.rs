@@ -56,6 +56,17 @@ impl Writer {
         writer
     }
 
+    /// A response whose size can be told beforehand.
+    pub(crate) fn response_of(status: u16, capacity: usize) -> Self {
+        let mut writer = Self {
+            bytes: Vec::with_capacity(capacity),
+            error: None,
+        };
+        writer.append_fmt(format_args!("SIP/2.0 {status} {}", phrase(status)));
+        writer.bytes.extend_from_slice(b"\r\n");
+        writer
+    }
+
     /// A fragment: header lines only, for use with [`Writer::lines`].
     pub fn fragment() -> Self {
         Self {
@@ -67,6 +78,16 @@ impl Writer {
     pub fn header(&mut self, name: &str, value: &[u8]) -> &mut Self {
         self.name(name);
         self.append(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// A header whose value comes in parts.
+    pub(crate) fn header_parts(&mut self, name: &str, parts: &[&[u8]]) -> &mut Self {
+        self.name(name);
+        for part in parts {
+            self.append(part);
+        }
         self.bytes.extend_from_slice(b"\r\n");
         self
     }

@@ -289,7 +289,7 @@ impl Session {
         self.acknowledge(wire, index, cseq, &[]);
         if self.state != State::Calling || self.invite != Some(key) {
             if self.state == State::Cancelling && self.invite == Some(key) {
-                self.finish_invite();
+                self.finish_invite(wire, now);
             }
             // A copy that another INVITE of this call brought must not end the dialog that is kept.
             if self.state == State::Confirmed && index == self.current {
@@ -305,6 +305,7 @@ impl Session {
         };
         let Some(sdp) = sdp.filter(|_| response.to.tag().is_some()) else {
             self.release_dialog(wire, now, index, &[]);
+            self.drop_offer(wire, now);
             self.state = State::Over;
             return self.tell_failed(wire, local_failure(488));
         };
@@ -372,7 +373,7 @@ impl Session {
             }
             self.tell_failed(wire, failure);
         }
-        self.finish_invite();
+        self.finish_invite(wire, now);
     }
 
     /// No response, or nothing could be sent.
@@ -384,10 +385,11 @@ impl Session {
             }
             self.tell_failed(wire, local_failure(status));
         }
-        self.finish_invite();
+        self.finish_invite(wire, now);
     }
 
-    fn finish_invite(&mut self) {
+    fn finish_invite(&mut self, wire: &mut Wire, now: Instant) {
+        self.drop_offer(wire, now);
         self.state = State::Over;
         (self.target_at, self.give_up_at) = (None, None);
     }

@@ -320,8 +320,7 @@ impl Session {
         let has_offer = match crate::body::sdp(request) {
             Ok(offer) => offer.is_some(),
             Err(_) => {
-                let lines = b"Accept: application/sdp\r\n";
-                return self.answer_request(wire, now, request, path, 415, lines);
+                return self.answer_request(wire, now, request, path, 415, crate::body::READABLE);
             }
         };
         if has_offer && self.may_update_early() {
@@ -389,7 +388,7 @@ impl Session {
             return self.answer_request(wire, now, request, path, 422, &lines);
         }
         let Ok(sdp) = crate::body::sdp(request) else {
-            return self.answer_request(wire, now, request, path, 415, b"Accept: application/sdp\r\n");
+            return self.answer_request(wire, now, request, path, 415, crate::body::READABLE);
         };
         let Some(transaction) = wire.serve(request, path, Owner::Nobody) else {
             let lines = format!("Retry-After: {}\r\n", wire.config.retry_after);

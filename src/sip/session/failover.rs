@@ -75,6 +75,7 @@ impl Session {
         wire.give_up(now, key);
         self.tried.push(remote);
         self.invite = Some(sent);
+        self.drop_offer(wire, now);
         self.dialogs.clear();
         self.keep_trying(wire, now);
         true

@@ -16,7 +16,7 @@ mod reliable;
 mod server;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::deadlines::Waiting;
 use crate::dialog::Dialog;
@@ -34,6 +34,7 @@ use exchange::Exchange;
 use refresh::Refresh;
 pub(crate) use refresh::is_too_brief;
 use reliable::Reliable;
+use server::Repeat;
 pub(crate) use server::peer_values;
 
 /// Methods we take, for Allow.
@@ -56,19 +57,6 @@ pub(crate) enum State {
     Confirmed,
     /// The last event was told; transactions may still run.
     Over,
-}
-
-/// A 2xx to INVITE, repeated until its ACK comes (RFC 3261 §13.3.1.4).
-#[derive(Debug)]
-struct Repeat {
-    bytes: Vec<u8>,
-    path: Path,
-    cseq: u32,
-    at: Instant,
-    interval: Duration,
-    until: Instant,
-    /// The 2xx carried our offer; its ACK carries the answer.
-    late: bool,
 }
 
 #[derive(Debug)]
@@ -125,6 +113,8 @@ pub(crate) struct Session {
     /// When to try the next target, and when to give up on the INVITE.
     target_at: Option<Instant>,
     give_up_at: Option<Instant>,
+    /// The status of a peer's INVITE that nobody answered.
+    gives_up: u16,
     queued: Option<Instant>,
 }
 
@@ -165,6 +155,7 @@ impl Session {
             release: None,
             target_at: None,
             give_up_at: None,
+            gives_up: 480,
             queued: None,
         }
     }

@@ -33,6 +33,7 @@ impl Session {
     /// cleaned up.
     pub(super) fn cancel_invite(&mut self, wire: &mut Wire, now: Instant, lines: Vec<u8>) {
         self.state = State::Cancelling;
+        self.drop_offer(wire, now);
         (self.target_at, self.give_up_at) = (None, None);
         let Some(key) = self.invite else { return };
         if wire.is_calling(key) {
@@ -61,7 +62,7 @@ impl Session {
                 self.cancel_invite(wire, now, Vec::new());
             }
             State::Incoming => {
-                self.refuse(wire, now, 480, &[]);
+                self.refuse(wire, now, self.gives_up, &[]);
                 self.tell_ended(wire, Ended::Expired, Reason::default());
             }
             _ => {}
@@ -75,15 +76,20 @@ impl Session {
 
     /// Answers whatever offer of the peer is open when the session ends.
     pub(super) fn finish_exchange(&mut self, wire: &mut Wire, now: Instant) {
-        if let Some(key) = self.exchange.take_offered() {
-            self.respond(wire, now, key, 487, &[], b"");
-        }
+        self.drop_offer(wire, now);
         if let Some(key) = self.exchange.offering_key() {
             wire.hurry(now, key);
         }
         self.exchange = Exchange::default();
         self.refresh.stop();
         self.repeat = None;
+    }
+
+    /// Answers an offer of the peer that nobody will: the session ends, in an early dialog too.
+    pub(super) fn drop_offer(&mut self, wire: &mut Wire, now: Instant) {
+        if let Some(key) = self.exchange.take_offered() {
+            self.respond(wire, now, key, 487, &[], b"");
+        }
     }
 
     /// The dialog is gone at the other side: BYE for good measure, and the end.
@@ -115,6 +121,7 @@ impl Session {
                 if let Some(key) = self.invite {
                     self.respond(wire, now, key, 487, &[], b"");
                 }
+                self.drop_offer(wire, now);
                 self.state = State::Over;
                 self.reliable.stop();
                 self.tell_ended(wire, Ended::ByPeer, reason(request));
@@ -136,6 +143,7 @@ impl Session {
         if let Some(key) = self.invite {
             self.respond(wire, now, key, 487, &[], b"");
         }
+        self.drop_offer(wire, now);
         self.state = State::Over;
         self.reliable.stop();
         self.tell_ended(wire, Ended::CancelledByPeer, reason(request));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ALLOW, Repeat, SUPPORTED, Session, State, sdp_hash};
+use super::{ALLOW, SUPPORTED, Session, State, sdp_hash};
 use crate::dialog::Dialog;
 use crate::event::{Ended, Event, Reason, SessionId};
 use crate::message::{Message, Name, Writer};
@@ -13,6 +13,19 @@ use crate::wire::{Path, Wire, slot_text};
 
 /// How often a ringing call tells proxies on its way that it still rings (RFC 3261 §13.3.1.1).
 const KEEP_RINGING: Duration = Duration::from_secs(60);
+
+/// A 2xx to INVITE, repeated until its ACK comes (RFC 3261 §13.3.1.4).
+#[derive(Debug)]
+pub(super) struct Repeat {
+    pub(super) bytes: Vec<u8>,
+    pub(super) path: Path,
+    pub(super) cseq: u32,
+    pub(super) at: Instant,
+    pub(super) interval: Duration,
+    pub(super) until: Instant,
+    /// The 2xx carried our offer; its ACK carries the answer.
+    pub(super) late: bool,
+}
 
 impl Session {
     /// Takes an INVITE that begins a session. `slot` is where the session will stand, `invite` its transaction.
@@ -45,7 +58,12 @@ impl Session {
         session.local_is_answer = sdp.is_some();
         session.reliable.required = request.lists(Name::Require, "100rel");
         session.note_refresh_of_request(wire, now, request);
-        session.give_up_at = Some(now + wire.config.ring_limit);
+        let ring_limit = wire.config.ring_limit;
+        // RFC 3261 §13.3.1: an INVITE may itself say how long it waits.
+        let asked = request.seconds(Name::Expires).map(u64::from);
+        let asked = asked.map(Duration::from_secs).filter(|asked| *asked < ring_limit);
+        session.gives_up = if asked.is_some() { 487 } else { 480 };
+        session.give_up_at = Some(now + asked.unwrap_or(ring_limit));
         session.respond(wire, now, invite, 100, &[], b"");
         session
     }
@@ -197,6 +215,7 @@ impl Session {
         if let Some(key) = self.invite {
             self.respond(wire, now, key, status, lines, b"");
         }
+        self.drop_offer(wire, now);
         self.reliable.stop();
         self.state = State::Over;
     }
@@ -216,6 +235,6 @@ fn remote_name(request: &Message<'_>) -> Box<[u8]> {
 }
 
 /// What a new session keeps of its peer.
-pub(crate) fn peer_values(entry: &PeerEntry) -> (PeerId, String) {
-    (entry.peer.id, entry.contact())
+pub(crate) fn peer_values(entry: &PeerEntry, path: Path) -> (PeerId, String) {
+    (entry.peer.id, entry.contact_for(path))
 }

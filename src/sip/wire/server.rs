@@ -5,13 +5,21 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use siphasher::sip128::Hasher128;
-use smallvec::SmallVec;
 
 use super::{Machine, Owner, Path, Transaction, Wire};
 use crate::message::{Message, Method};
-use crate::reply::{Reply, Response};
+use crate::reply::{Reply, Response, write_once};
 use crate::slab::Key;
 use crate::transaction::{Server, ServerInvite, Tell, response_kind};
+
+/// A To tag made from a request: 32 hexadecimal digits.
+pub(crate) struct StatelessTag([u8; 32]);
+
+impl StatelessTag {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
 
 impl Wire {
     /// Absorbs a repeated request: sends the last response again. `true` when it was one.
@@ -56,12 +64,14 @@ impl Wire {
         absorbed
     }
 
-    /// The INVITE that a CANCEL means, and its owner.
-    pub fn cancelled(&self, cancel: &Message<'_>) -> Option<(Key, Owner)> {
+    /// The INVITE that a CANCEL means, and its owner. Only whoever sent the INVITE may take it back (RFC 3261 §22.1):
+    /// its host, or another one of a peer.
+    pub fn cancelled(&self, cancel: &Message<'_>, path: Path) -> Option<(Key, Owner)> {
         let key = *self.servers.get(&self.server_key(cancel, Method::Invite))?;
-        self.transactions
-            .get(key)
-            .map(|transaction| (key, transaction.owner))
+        let transaction = self.transactions.get(key)?;
+        let is_same = transaction.path.remote.ip() == path.remote.ip();
+        let is_allowed = is_same || self.peers.sender(path, b"").is_some();
+        is_allowed.then_some((key, transaction.owner))
     }
 
     /// The To tag of the last response that a served request got.
@@ -153,14 +163,17 @@ impl Wire {
     /// Answers a request and keeps nothing (RFC 3261 §8.2.7).
     pub fn respond_stateless(&mut self, request: &Message<'_>, path: Path, response: &Response<'_>) {
         let agent = self.config.agent.as_deref();
-        if let Ok(bytes) = Reply::new(request, path.remote).write(response, agent) {
+        if let Ok(bytes) = write_once(request, path.remote, response, agent) {
             self.send(answered_by(path, request), bytes);
         }
     }
 
     /// A To tag that is the same for every copy of a request.
-    pub fn stateless_tag(&self, request: &Message<'_>) -> String {
-        format!("{:032x}", self.server_key(request, request.cseq.method))
+    pub fn stateless_tag(&self, request: &Message<'_>) -> StatelessTag {
+        let key = self.server_key(request, request.cseq.method);
+        StatelessTag(std::array::from_fn(|at| {
+            b"0123456789abcdef"[(key >> (124 - 4 * at) & 15) as usize]
+        }))
     }
 
     /// RFC 3261 §17.2.3: branch, sent-by and method; for peers without the magic cookie the older fields.
@@ -173,9 +186,13 @@ impl Wire {
         match request.via.branch() {
             Some(branch) if branch.len() > 7 && branch.starts_with(b"z9hG4bK") => {
                 part(branch);
-                let mut host = SmallVec::<[u8; 64]>::from_slice(request.via.host);
-                host.make_ascii_lowercase();
-                part(&host);
+                for piece in request.via.host.chunks(64) {
+                    let mut lower = [0; 64];
+                    let lower = &mut lower[..piece.len()];
+                    lower.copy_from_slice(piece);
+                    lower.make_ascii_lowercase();
+                    part(lower);
+                }
                 part(&request.via.port.unwrap_or(0).to_be_bytes());
             }
             branch => {

@@ -77,7 +77,8 @@ impl Exchange {
             trunk: trunk.clone(),
             seat,
             laws: self.settings.trunks[index].laws.clone(),
-            source: self.source_rule(index, None),
+            source: self.source_rule(index, None, None),
+            signals: invite.source.map(|source| source.ip()),
             start: self.start(),
             sdp_id: self.random.next_u32() >> 1,
             silence_after: Some(self.settings.silence_after),
@@ -90,7 +91,7 @@ impl Exchange {
             return None;
         }
         let described = caller.agreed.as_ref().and_then(|agreed| agreed.remote);
-        caller.set_source(self.source_rule(index, described));
+        caller.set_source(self.source_rule(index, described, caller.signals));
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
     }
 

@@ -184,7 +184,7 @@ impl Exchange {
         };
         let Some(leg) = leg else { return };
         let described = leg.agreed.as_ref().and_then(|agreed| agreed.remote);
-        let rule = self.source_rule(Self::index_of(leg.peer), described);
+        let rule = self.source_rule(Self::index_of(leg.peer), described, leg.signals);
         leg.set_source(rule);
     }
 

@@ -143,22 +143,39 @@ impl Exchange {
     }
 
     /// How far an address that a trunk's peer named for its sound is trusted. A trunk that is itself on a private
-    /// network may name private addresses; nothing is sent first to any other that must not be sent to, and nothing
-    /// for long to one from which nothing comes.
-    pub fn source_rule(&self, trunk: usize, described: Option<SocketAddr>) -> SourceRule {
-        let near = self.lines.get(trunk).is_some_and(|line| {
-            !line.targets.is_empty() && line.targets.iter().all(|target| is_private(target.ip()))
-        });
+    /// network may name private addresses, and one on this host those of this host; nothing is sent first to any other
+    /// that must not be sent to, nor to where we listen for SIP, and nothing for long to one from which nothing comes.
+    pub fn source_rule(
+        &self,
+        trunk: usize,
+        described: Option<SocketAddr>,
+        expected: Option<IpAddr>,
+    ) -> SourceRule {
+        let all = |is: fn(IpAddr) -> bool| {
+            self.lines.get(trunk).is_some_and(|line| {
+                !line.targets.is_empty() && line.targets.iter().all(|target| is(target.ip()))
+            })
+        };
+        let near = all(is_private);
         let refusal = described.map(media::sdp::address::refusal);
         let allowed = match refusal {
             None => false,
             Some(None) => true,
-            Some(Some(refusal)) => near && refusal == Refusal::NotPublic,
+            Some(Some(Refusal::NotPublic)) => near,
+            Some(Some(Refusal::Loopback)) => all(|address| address.is_loopback()),
+            Some(Some(_)) => false,
         };
+        let is_own = |address| {
+            let listening = self.lines.iter().map(|line| line.local);
+            let public = self.settings.trunks.iter().map(|trunk| trunk.public);
+            listening.chain(public).flatten().any(|own| own == address)
+        };
+        let allowed = allowed && !described.is_some_and(is_own);
         let default = SourceRule::default();
         SourceRule {
             send_first: allowed,
             unheard_limit: default.unheard_limit.filter(|_| !near),
+            expected,
             ..default
         }
     }

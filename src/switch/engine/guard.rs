@@ -5,18 +5,19 @@
 //! Every table is bounded: a flood of forged sources pushes out quiet sources, and never a ban. A source is one IPv4
 //! address or one IPv6 /64.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use sip::Sighting;
-use smallvec::SmallVec;
 
 /// Datagrams a second that a source may send for long, and at once.
 const RATE: f64 = 20.0;
 const BURST: f64 = 40.0;
 /// Points within the window that ban a source.
 const LIMIT: u32 = 10;
+/// Sightings that make up the limit at the latest: each is worth two points or more.
+const MOST_SIGHTINGS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 const FIRST_BAN: Duration = Duration::from_secs(15 * 60);
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,8 +65,8 @@ impl From<IpAddr> for Source {
 struct Behaviour {
     tokens: f64,
     filled_at: Instant,
-    /// Points with their times, oldest first; fewer than `LIMIT`, for a ban clears them.
-    points: SmallVec<[(Instant, u32); 5]>,
+    /// Points with their times.
+    points: [Option<(Instant, u32)>; MOST_SIGHTINGS],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,81 +75,120 @@ struct Ban {
     length: Duration,
 }
 
-/// A bounded map that forgets what was used longest ago.
+/// A bounded map that forgets what was used longest ago. Once it is full, nothing is allocated any more.
 #[derive(Debug)]
 struct Recent<V> {
-    values: HashMap<Source, (u64, V)>,
-    /// Uses, longest ago first; the latest of a source is the one that counts.
-    order: VecDeque<(u64, Source)>,
-    next: u64,
+    places: HashMap<Source, usize>,
+    slots: Vec<Slot<V>>,
+    free: Vec<usize>,
+    oldest: Option<usize>,
+    newest: Option<usize>,
     most: usize,
+}
+
+/// One value, between the one used before it and the one used after it.
+#[derive(Debug)]
+struct Slot<V> {
+    source: Source,
+    older: Option<usize>,
+    newer: Option<usize>,
+    value: V,
 }
 
 impl<V> Recent<V> {
     fn new(most: usize) -> Self {
         Self {
-            values: HashMap::new(),
-            order: VecDeque::new(),
-            next: 0,
+            places: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            oldest: None,
+            newest: None,
             most,
         }
     }
 
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// The value of a source, made when there is none; it is now the one used last.
     fn touch(&mut self, source: Source, make: impl FnOnce() -> V) -> &mut V {
-        self.next += 1;
-        let next = self.next;
-        if self.values.len() >= self.most
-            && !self.values.contains_key(&source)
-            && let Some(oldest) = self.oldest()
+        let place = match self.places.get(&source) {
+            Some(&place) => {
+                self.unlink(place);
+                place
+            }
+            None => self.add(source, make()),
+        };
+        self.slots[place].older = self.newest;
+        self.slots[place].newer = None;
+        match self.newest.replace(place) {
+            Some(before) => self.slots[before].newer = Some(place),
+            None => self.oldest = Some(place),
+        }
+        &mut self.slots[place].value
+    }
+
+    /// Puts a value into a free slot, or into that of the value used longest ago; it is not linked yet.
+    fn add(&mut self, source: Source, value: V) -> usize {
+        if self.len() >= self.most
+            && let Some(oldest) = self.oldest
         {
-            self.values.remove(&oldest);
+            self.remove(self.slots[oldest].source);
         }
-        // Room for as many uses that no longer count, so that these are looked for seldom, and nothing is allocated.
-        if self.order.len() > 2 * self.values.len() + 64 {
-            let values = &self.values;
-            self.order.retain(|used| counts(values, *used));
-        }
-        self.order.push_back((next, source));
-        let entry = self.values.entry(source).or_insert_with(|| (next, make()));
-        entry.0 = next;
-        &mut entry.1
+        let slot = Slot {
+            source,
+            older: None,
+            newer: None,
+            value,
+        };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slots[place] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        };
+        self.places.insert(source, place);
+        place
     }
 
     fn get(&self, source: Source) -> Option<&V> {
-        self.values.get(&source).map(|(_, value)| value)
+        self.places.get(&source).map(|place| &self.slots[*place].value)
     }
 
     fn remove(&mut self, source: Source) {
-        self.values.remove(&source);
+        if let Some(place) = self.places.remove(&source) {
+            self.unlink(place);
+            self.free.push(place);
+        }
     }
 
-    /// The source used longest ago.
-    fn oldest(&mut self) -> Option<Source> {
-        while let Some(&(place, source)) = self.order.front() {
-            if counts(&self.values, (place, source)) {
-                return Some(source);
-            }
-            self.order.pop_front();
+    fn unlink(&mut self, place: usize) {
+        let (older, newer) = (self.slots[place].older, self.slots[place].newer);
+        match older {
+            Some(older) => self.slots[older].newer = newer,
+            None => self.oldest = newer,
         }
-        None
+        match newer {
+            Some(newer) => self.slots[newer].older = older,
+            None => self.newest = older,
+        }
     }
 
     /// Forgets those used longest ago that are worth nothing any more; few at a time.
     fn shed(&mut self, is_stale: impl Fn(&V) -> bool) {
         for _ in 0..2 {
-            let Some(source) = self.oldest() else { return };
-            if !self.get(source).is_some_and(&is_stale) {
+            let oldest = self.oldest.map(|place| &self.slots[place]);
+            let Some(slot) = oldest.filter(|slot| is_stale(&slot.value)) else {
                 return;
-            }
-            self.remove(source);
+            };
+            self.remove(slot.source);
         }
     }
-}
-
-/// Whether a use is the latest of its source.
-fn counts<V>(values: &HashMap<Source, (u64, V)>, (place, source): (u64, Source)) -> bool {
-    values.get(&source).is_some_and(|(latest, _)| *latest == place)
 }
 
 /// Who may be heard of those that are not trunks.
@@ -204,11 +244,14 @@ impl Guard {
             return None;
         }
         let behaviour = self.behaviour(now, source);
-        behaviour
-            .points
-            .retain(|(at, _)| now.saturating_duration_since(*at) < WINDOW);
-        behaviour.points.push((now, worth));
-        let sum: u32 = behaviour.points.iter().map(|(_, points)| points).sum();
+        let points = &mut behaviour.points;
+        for point in points.iter_mut() {
+            *point = point.filter(|(at, _)| now.saturating_duration_since(*at) < WINDOW);
+        }
+        if let Some(place) = points.iter_mut().find(|place| place.is_none()) {
+            *place = Some((now, worth));
+        }
+        let sum: u32 = points.iter().flatten().map(|(_, points)| points).sum();
         if sum < LIMIT {
             return None;
         }
@@ -236,7 +279,7 @@ impl Guard {
         self.behaviours.touch(source, || Behaviour {
             tokens: BURST,
             filled_at: now,
-            points: SmallVec::new(),
+            points: [None; MOST_SIGHTINGS],
         })
     }
 
@@ -393,9 +436,9 @@ mod tests {
             guard.sent_to(now, IpAddr::from((0x0b00_0000 + number).to_be_bytes()));
         }
         assert!(!guard.admits(now, banned));
-        assert_eq!(guard.behaviours.values.len(), MOST_SOURCES);
-        assert!(guard.behaviours.order.len() <= 2 * MOST_SOURCES + 65);
-        assert_eq!(guard.acquainted.values.len(), MOST_ACQUAINTED);
+        assert_eq!(guard.behaviours.len(), MOST_SOURCES);
+        assert_eq!(guard.behaviours.slots.len(), MOST_SOURCES);
+        assert_eq!(guard.acquainted.len(), MOST_ACQUAINTED);
         for number in 0..100_000u32 {
             guard.sighted(
                 now,
@@ -403,7 +446,7 @@ mod tests {
                 Sighting::Scanner,
             );
         }
-        assert_eq!(guard.bans.values.len(), MOST_BANS);
+        assert_eq!(guard.bans.len(), MOST_BANS);
     }
 
     #[test]
@@ -416,6 +459,30 @@ mod tests {
             let later = now + 2 * MINUTE + Duration::from_secs(second);
             guard.admits(later, address("198.51.100.7"));
         }
-        assert_eq!(guard.behaviours.values.len(), 1);
+        assert_eq!(guard.behaviours.len(), 1);
+    }
+
+    #[test]
+    fn throttled_banned_and_ever_new_sources_cost_no_allocation() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        let forged = |number: u32| IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+        // Until the tables are full they grow.
+        for number in 0..40_000 {
+            guard.admits(now, forged(number));
+            guard.sighted(now, forged(number), Sighting::Stranger);
+        }
+        let (banned, throttled) = (address("198.51.100.7"), address("198.51.100.8"));
+        guard.sighted(now, banned, Sighting::Scanner);
+        guard.admits(now, throttled);
+        let cost = allocation_counter::measure(|| {
+            for number in 0..20_000 {
+                assert!(!guard.admits(now, banned));
+                guard.admits(now, throttled);
+                guard.admits(now, forged(100_000 + number));
+                guard.sighted(now, forged(100_000 + number), Sighting::Malformed);
+            }
+        });
+        assert_eq!(cost.count_total, 0);
+        assert!(guard.counters().throttled > 19_000 && guard.counters().banned == 20_000);
     }
 }

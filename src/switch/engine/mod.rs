@@ -145,7 +145,7 @@ impl Engine {
 
     /// Whether nothing is left to do before the switch ends.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.exchange.trunks_left()
+        self.calls.is_empty() && self.exchange.trunks_left() && self.exchange.trace.is_written()
     }
 
     /// The trunk that the SIP core knows as this peer.

@@ -42,6 +42,9 @@ pub struct TraceCounters {
     /// Too many calls ended in the same second.
     #[serde(rename = "traces_left_out")]
     pub left_out: u64,
+    /// Memory of all messages that are held now, in bytes.
+    #[serde(rename = "traces_memory_bytes")]
+    pub memory: usize,
 }
 
 /// Where a message goes.
@@ -72,6 +75,15 @@ pub(super) struct Passing<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Whether a message may prove to be a peer's that has no address of its own.
+fn has_credentials(message: &[u8]) -> bool {
+    let mut lines = message.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        line.get(..13)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"authorization"))
+    })
+}
+
 /// An INVITE that is not a call yet, with what was answered: direction, addresses, transport, bytes.
 #[derive(Debug, Default)]
 struct Knocking {
@@ -85,8 +97,8 @@ pub(super) struct Tracer {
     calls: HashMap<CallId, Traced>,
     owners: HashMap<Box<[u8]>, Owner>,
     knocking: Knocking,
-    /// Calls that ended and are not written yet.
-    ended: Vec<CallId>,
+    /// Calls that ended, when, and whose traces are not written yet.
+    ended: VecDeque<(Instant, CallId)>,
     /// Calls that ended, and when late messages are no longer awaited.
     lingering: VecDeque<(Instant, CallId)>,
     memory: usize,
@@ -105,7 +117,7 @@ impl Default for Tracer {
             calls: HashMap::new(),
             owners: HashMap::new(),
             knocking: Knocking::default(),
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             lingering: VecDeque::new(),
             memory: 0,
             second: 0,
@@ -121,12 +133,21 @@ impl Tracer {
     }
 
     pub fn counters(&self) -> TraceCounters {
-        self.counters
+        TraceCounters {
+            memory: self.memory,
+            ..self.counters
+        }
     }
 
-    /// When late messages of some call are no longer awaited.
+    /// When something is to be written: at once where a call ended, later for the late messages of others.
     pub fn deadline(&self) -> Option<Instant> {
-        self.lingering.front().map(|(due, _)| *due)
+        let next = self.ended.front().or(self.lingering.front());
+        next.map(|(due, _)| *due)
+    }
+
+    /// Whether no call that ended is still to be written for the first time.
+    pub fn is_written(&self) -> bool {
+        self.ended.is_empty()
     }
 
     fn is_on(&self) -> bool {
@@ -149,7 +170,7 @@ impl Tracer {
             if same && self.knocking.messages.len() <= MOST_ANSWERS {
                 self.knock(passing);
             }
-        } else if is_peer && passing.bytes.starts_with(b"INVITE ") {
+        } else if passing.bytes.starts_with(b"INVITE ") && (is_peer || has_credentials(passing.bytes)) {
             self.knocking.messages.clear();
             self.knock(passing);
         }
@@ -237,7 +258,7 @@ impl Tracer {
         let failed = failed || traced.ring.has_failure();
         if self.wants(failed) && self.has_room(now, failed) {
             self.counters.kept += 1;
-            self.ended.push(call);
+            self.ended.push_back((now.monotonic, call));
             self.lingering.push_back((now.monotonic + LINGER, call));
         } else {
             self.forget(call);
@@ -338,27 +359,33 @@ impl Exchange {
         }
     }
 
-    /// Writes traces of calls that ended, and again those to which late messages came.
+    /// Writes the trace of a call that ended, or again one to which late messages came. One at a time: it takes a tenth
+    /// of a millisecond, in which calls would wait.
     pub(super) fn settle_traces(&mut self, now: Now) {
-        for call in std::mem::take(&mut self.trace.ended) {
+        if let Some((_, call)) = self.trace.ended.pop_front() {
             self.write_trace(now, call);
+            return;
         }
         while let Some((due, call)) = self.trace.lingering.front().copied() {
             if due > now.monotonic {
                 return;
             }
             self.trace.lingering.pop_front();
-            self.write_trace(now, call);
+            let written = self.write_trace(now, call);
             self.trace.forget(call);
+            if written {
+                return;
+            }
         }
     }
 
-    fn write_trace(&mut self, now: Now, call: CallId) {
+    /// Tells whether there was something to write.
+    fn write_trace(&mut self, now: Now, call: CallId) -> bool {
         let Some(traced) = self.trace.calls.get_mut(&call) else {
-            return;
+            return false;
         };
         if !std::mem::take(&mut traced.changed) || !self.records_accepted {
-            return;
+            return false;
         }
         let mut disguise = traced.disguise.clone();
         for (index, trunk) in self.settings.trunks.iter().enumerate() {
@@ -377,6 +404,7 @@ impl Exchange {
             at: UtcMicros::from(now.wall),
             trace: traced.ring.trace(&disguise).encode(),
         })));
+        true
     }
 }
 
@@ -426,6 +454,7 @@ mod tests {
         let counters = TraceCounters {
             kept: 10,
             left_out: 1090,
+            memory: 0,
         };
         assert_eq!(kept(rules, &ends), (10, counters));
         let rules = TraceRules {

@@ -22,7 +22,8 @@ use crate::switch::port_pool::MediaSocket;
 const VISIT: usize = 4;
 /// Ready sockets taken from the kernel at once.
 const BATCH: usize = 512;
-/// Packets read in one tick at most, so that what we send stays on time under a flood.
+/// Packets read in one tick at most, however fast they can be read: the rest of the tick's time is the other bound, so
+/// that what we send stays on time under a flood.
 const MAX_PACKETS: usize = 16 * 1024;
 /// Longer datagrams are no telephone audio and are cut.
 const MAX_DATAGRAM: usize = 2048;
@@ -42,7 +43,7 @@ pub(super) struct Worker {
     measured: Measured,
     sockets: Sockets,
     /// Sockets that may hold more than was read; epoll does not report them again.
-    pending: VecDeque<usize>,
+    pending: Pending,
     outbox: Outbox,
     counters: Arc<Counters>,
 }
@@ -63,6 +64,38 @@ struct Sockets {
     seats: Vec<Option<(StreamId, MediaSocket)>>,
     free: Vec<usize>,
     names: HashMap<StreamId, usize>,
+}
+
+/// Seats in the order in which they are to be visited; each is in it once.
+#[derive(Default)]
+struct Pending {
+    order: VecDeque<usize>,
+    waits: Vec<bool>,
+}
+
+impl Pending {
+    fn push(&mut self, seat: usize) {
+        if seat >= self.waits.len() {
+            self.waits.resize(seat + 1, false);
+        }
+        if !std::mem::replace(&mut self.waits[seat], true) {
+            self.order.push_back(seat);
+        }
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        let seat = self.order.pop_front()?;
+        self.waits[seat] = false;
+        Some(seat)
+    }
+
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
 }
 
 impl Worker {
@@ -89,7 +122,7 @@ impl Worker {
             pace,
             measured: Measured::start(Instant::now()),
             sockets: Sockets::default(),
-            pending: VecDeque::new(),
+            pending: Pending::default(),
             outbox: Outbox::new(events),
             counters,
         })
@@ -170,7 +203,7 @@ impl Worker {
                 tracing::error!(%error, stream = stream.0, "a media socket cannot be watched");
             }
             // Packets from before the watch would not be reported.
-            self.pending.push_back(seat);
+            self.pending.push(seat);
         }
         self.plane.command(now, Command::Open { stream, config });
     }
@@ -227,8 +260,9 @@ impl Worker {
 
     fn receive(&mut self, now: Instant, ready: &mut Vec<epoll::Event>, buffer: &mut [u8]) {
         let mut packets = 0;
+        let until = now + self.pace.tick();
         // Sockets left over from the last tick come first.
-        packets += self.visit_pending(now, self.pending.len(), buffer);
+        packets += self.visit_pending(now, until, buffer);
         loop {
             ready.clear();
             let none = Timespec {
@@ -243,28 +277,34 @@ impl Worker {
                     WAKE => {
                         let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
                     }
+                    // Told once only, so it is kept for the next tick when this one's time is over.
+                    seat if Instant::now() >= until => self.pending.push(seat as usize),
                     seat => packets += self.visit(now, seat as usize, buffer),
                 }
             }
-            if ready.len() < BATCH || packets >= MAX_PACKETS {
+            if ready.len() < BATCH || packets >= MAX_PACKETS || Instant::now() >= until {
                 break;
             }
         }
-        while packets < MAX_PACKETS && !self.pending.is_empty() {
-            packets += self.visit_pending(now, self.pending.len(), buffer);
+        while packets < MAX_PACKETS && !self.pending.is_empty() && Instant::now() < until {
+            packets += self.visit_pending(now, until, buffer);
         }
         self.counters
             .received
             .fetch_add(packets as u64, Ordering::Relaxed);
     }
 
-    fn visit_pending(&mut self, now: Instant, sockets: usize, buffer: &mut [u8]) -> usize {
+    /// Visits each pending socket once, as far as the time until then allows.
+    fn visit_pending(&mut self, now: Instant, until: Instant, buffer: &mut [u8]) -> usize {
         let mut packets = 0;
-        for _ in 0..sockets {
-            let Some(seat) = self.pending.pop_front() else {
+        for _ in 0..self.pending.len() {
+            let Some(seat) = self.pending.pop() else {
                 break;
             };
             packets += self.visit(now, seat, buffer);
+            if Instant::now() >= until {
+                break;
+            }
         }
         packets
     }
@@ -292,7 +332,7 @@ impl Worker {
             self.sockets
                 .send(forward.stream, forward.destination, bytes, &self.counters);
         }
-        self.pending.push_back(seat);
+        self.pending.push(seat);
         VISIT
     }
 
@@ -409,5 +449,25 @@ fn after(rest: Duration) -> Timespec {
     Timespec {
         tv_sec: now.tv_sec + rest.as_secs() as i64 + (nanos / 1_000_000_000) as i64,
         tv_nsec: (nanos % 1_000_000_000) as i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_waits_once_however_often_it_is_told() {
+        let mut pending = Pending::default();
+        for _ in 0..3 {
+            [7, 2, 7].into_iter().for_each(|seat| pending.push(seat));
+        }
+        assert_eq!(pending.len(), 2);
+        assert_eq!(
+            (pending.pop(), pending.pop(), pending.pop()),
+            (Some(7), Some(2), None)
+        );
+        pending.push(7);
+        assert_eq!(pending.pop(), Some(7));
     }
 }

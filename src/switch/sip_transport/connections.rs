@@ -482,3 +482,6 @@ fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from(u128::from(six) >> 64 << 64)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,16 @@ pub use udp::{LARGEST, UdpSockets};
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+impl From<Transport> for sip::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Udp => Self::Udp,
+            Transport::Tcp => Self::Tcp,
+            Transport::Tls => Self::Tls,
+        }
+    }
+}
+
 /// Something that came.
 pub enum Ready {
     /// A UDP socket has datagrams.

@@ -45,6 +45,8 @@ struct Stand {
     acquainted: bool,
     open: Vec<SessionId>,
     last_sent: Vec<u8>,
+    /// The tags we gave.
+    tags: Vec<Vec<u8>>,
 }
 
 impl Stand {
@@ -61,6 +63,7 @@ impl Stand {
             acquainted: false,
             open: Vec::new(),
             last_sent: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -104,7 +107,12 @@ impl Stand {
         };
         self.endpoint.handle_input(self.now, input);
         let sent = self.drain(readable);
-        let is_stranger = source == self.stranger && !self.acquainted;
+        // Whoever names a tag of ours, which nobody can guess, is in the call wherever it sends from.
+        let knows_a_tag = self
+            .tags
+            .iter()
+            .any(|tag| bytes.windows(tag.len()).any(|window| window == tag));
+        let is_stranger = source == self.stranger && !self.acquainted && !knows_a_tag;
         assert!(
             !(is_stranger && sent.contains(&source)),
             "a stranger got an answer"
@@ -155,7 +163,19 @@ impl Stand {
                     assert_eq!(frame_length(&bytes), Ok(Some(bytes.len())));
                     let mut scratch = Vec::new();
                     match Message::parse(&bytes, &mut scratch) {
-                        Ok(_) => {}
+                        Ok(message) => {
+                            let party = if message.status().is_some() {
+                                message.to
+                            } else {
+                                message.from
+                            };
+                            if let Some(tag) = party
+                                .tag()
+                                .filter(|tag| !self.tags.iter().any(|known| known == tag))
+                            {
+                                self.tags.push(tag.to_vec());
+                            }
+                        }
                         Err(
                             ParseError::TooLarge { .. } | ParseError::TooMany(_) | ParseError::LineTooLong(_),
                         ) => {}

@@ -5,7 +5,7 @@ wire (udp, tcp or tls), proxy (a SIP URI), prack (0, 1 required, 2 offered), tim
 expires (seconds of a session), authority (a PEM file, for tls).
 
 Lines read: "call URI", "keys DIGITS", "hold", "unhold", "update", "hangup", "quit".
-Lines written: "ready", "state NAME STATUS", "sound STATUS", "error TEXT".
+Lines written: "ready", "state NAME STATUS", "sound STATUS", "done METHOD STATUS", "error TEXT".
 """
 
 import select
@@ -27,6 +27,11 @@ class Call(pj.Call):
     def onCallState(self, prm):
         info = self.getInfo()
         tell("state", info.stateText, info.lastStatusCode)
+
+    def onCallTsxState(self, prm):
+        transaction = prm.e.body.tsxState.tsx
+        if transaction.state == pj.PJSIP_TSX_STATE_COMPLETED:
+            tell("done", transaction.method, transaction.statusCode)
 
     def onCallMediaState(self, prm):
         info = self.getInfo()  # owns what its media point at

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
+use super::habits::{Acks, AfterCancel, Deed, Habits, Reply};
 use super::message::{Message, Sdp, finish, response, sdp};
 
 const T1: Duration = Duration::from_millis(500);
@@ -32,122 +33,6 @@ pub enum Alarm {
     Do(Deed),
 }
 
-/// Something an agent does of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
-    /// The caller's INVITE.
-    Dial,
-    /// CANCEL whatever came so far.
-    Cancel,
-    /// BYE once confirmed, CANCEL before.
-    HangUp,
-    /// BYE in the early dialog.
-    EarlyBye,
-    Key(char),
-    InfoKey(char),
-    /// One packet of sound.
-    Speak,
-    Reinvite,
-    Hold,
-    LateReinvite,
-    SpoiltReinvite,
-    Update,
-    Options,
-    Refer,
-    /// The INVITE once more on another branch (RFC 3261 §8.2.2.2).
-    Merged,
-    /// A request within the dialog with a CSeq that is long gone.
-    Stale,
-    /// Nothing is sent or heard any more.
-    Vanish,
-    /// The switch finds the peer's address unreachable.
-    BreakOff,
-    /// A provisional response of one branch of a fork.
-    Provisional {
-        status: u16,
-        fork: u8,
-        sound: bool,
-        reliable: bool,
-    },
-    /// A final response of one branch of a fork.
-    Final {
-        status: u16,
-        fork: u8,
-    },
-    /// The final response once more, though it was acknowledged.
-    Echo,
-}
-
-/// How a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
-    Status(u16),
-    Silence,
-}
-
-/// When a 2xx is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acks {
-    AtOnce,
-    After(Duration),
-    Never,
-}
-
-/// What becomes of an INVITE that is cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterCancel {
-    Terminated,
-    Answered,
-    Nothing,
-}
-
-/// Where an agent is not what the RFCs want, and what it will do.
-#[derive(Debug, Clone)]
-pub struct Habits {
-    pub acks: Acks,
-    pub bye: Reply,
-    pub cancel: Reply,
-    pub offers: Reply,
-    pub others: Reply,
-    pub after_cancel: AfterCancel,
-    pub sdp: Sdp,
-    /// INVITEs that are challenged before one is taken.
-    pub challenges: u8,
-    /// The first INVITE is refused with 422.
-    pub too_brief: bool,
-    /// Header lines of the INVITE or of its 2xx.
-    pub lines: &'static str,
-    /// The 2xx has no To tag.
-    pub tagless: bool,
-    /// Responses name another CSeq number.
-    pub lies: bool,
-    /// Header lines of failures.
-    pub failure_lines: &'static str,
-    /// What is done, and how long after the INVITE.
-    pub deeds: Vec<(Duration, Deed)>,
-}
-
-impl Default for Habits {
-    fn default() -> Self {
-        Self {
-            acks: Acks::AtOnce,
-            bye: Reply::Status(200),
-            cancel: Reply::Status(200),
-            offers: Reply::Status(200),
-            others: Reply::Status(200),
-            after_cancel: AfterCancel::Terminated,
-            sdp: Sdp::Usual,
-            challenges: 0,
-            too_brief: false,
-            lines: "",
-            tagless: false,
-            lies: false,
-            failure_lines: "",
-            deeds: Vec::new(),
-        }
-    }
-}
-
 /// A request or a final answer that is repeated until something comes.
 struct Repeated {
     id: u32,
@@ -169,6 +54,8 @@ pub struct Agent {
     pub confirmed: bool,
     pub over: bool,
     pub vanished: bool,
+    /// It sends no sound of itself.
+    pub is_mute: bool,
     switch: SocketAddr,
     local: String,
     remote: String,
@@ -252,6 +139,7 @@ impl Agent {
             confirmed: false,
             over: false,
             vanished: false,
+            is_mute: false,
             switch,
             local: String::new(),
             remote: String::new(),
@@ -392,11 +280,6 @@ impl Agent {
                 let body = format!("Signal={key}\r\nDuration=160\r\n");
                 self.request(stage, "INFO", "Content-Type: application/dtmf-relay\r\n", &body);
             }
-            Deed::Reinvite => self.offer(stage, "INVITE", Sdp::Usual),
-            Deed::Hold => self.offer(stage, "INVITE", Sdp::Hold),
-            Deed::LateReinvite => self.offer(stage, "INVITE", Sdp::Nothing),
-            Deed::SpoiltReinvite => self.offer(stage, "INVITE", Sdp::Garbage),
-            Deed::Update => self.offer(stage, "UPDATE", Sdp::Usual),
             Deed::Options => self.request(stage, "OPTIONS", "", ""),
             Deed::Refer => self.request(stage, "REFER", "Refer-To: <sip:5550199@example.net>\r\n", ""),
             Deed::Stale => {
@@ -404,6 +287,25 @@ impl Agent {
                 self.request(stage, "OPTIONS", "", "");
                 self.cseq = cseq.max(1);
             }
+            _ => self.offer_again(stage, deed),
+        }
+    }
+
+    fn offer_again(&mut self, stage: &mut Stage, deed: Deed) {
+        match deed {
+            Deed::Reinvite => self.offer(stage, "INVITE", Sdp::Usual),
+            Deed::Hold => self.offer(stage, "INVITE", Sdp::Hold),
+            Deed::Mute => self.offer(stage, "INVITE", Sdp::Inactive),
+            Deed::Move => {
+                self.media.set_port(self.media.port() + 1);
+                self.offer(stage, "INVITE", Sdp::Usual);
+            }
+            Deed::Fax => self.offer(stage, "INVITE", Sdp::Fax),
+            Deed::Film => self.offer(stage, "INVITE", Sdp::Video),
+            Deed::LateReinvite => self.offer(stage, "INVITE", Sdp::Nothing),
+            Deed::SpoiltReinvite => self.offer(stage, "INVITE", Sdp::Garbage),
+            Deed::Update => self.offer(stage, "UPDATE", Sdp::Usual),
+            _ => {}
         }
     }
 
@@ -539,7 +441,9 @@ impl Agent {
     }
 
     fn speak(&mut self, stage: &mut Stage) {
-        let Some(to) = self.remote_media else { return };
+        let Some(to) = self.remote_media.filter(|_| !self.is_mute) else {
+            return;
+        };
         self.timestamp = self.timestamp.wrapping_add(160);
         let payload = if self.habits.sdp == Sdp::NoEvents { 8 } else { 0 };
         let mut packet = self.packet(payload, false);
@@ -735,7 +639,7 @@ impl Agent {
         let head = self.head("ACK", &branch, cseq, &self.target);
         // The offer was the switch's when ours had none; its answer goes in the ACK.
         let body = if invite.body().is_empty() {
-            self.sdp(Sdp::Usual)
+            self.sdp(self.habits.acks_with.unwrap_or(Sdp::Usual))
         } else {
             String::new()
         };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use trunkline::call::record::{LegNumber, RecordChange};
+use trunkline::call::trace::{self, Trace};
 use trunkline::units::CallId;
 
 use super::message::Message;
@@ -186,10 +187,13 @@ impl Audit {
 
     pub fn record(&mut self, _now: Instant, change: &RecordChange) {
         let id = change.call();
-        if matches!(change, RecordChange::Traced(_)) {
+        if let RecordChange::Traced(kept) = change {
             // The messages follow the end of the call that they are of.
             let closed = self.calls.get(&id).is_some_and(|call| call.closed == 1);
-            return self.require(closed, || format!("{id:?}: a trace of a call that is not closed"));
+            let fits = closed && Trace::decode(&kept.trace).is_ok_and(|trace| fits(&trace));
+            return self.require(fits, || {
+                format!("{id:?}: a trace before the end, or not of a call")
+            });
         }
         let call = self.calls.entry(id).or_default();
         let in_order =
@@ -533,4 +537,13 @@ impl Thread {
     fn is_lost(&self) -> bool {
         self.lost || !self.open.is_empty()
     }
+}
+
+/// Whether a trace begins as a call does and keeps within its bounds.
+fn fits(kept: &Trace) -> bool {
+    let first = kept.messages.first();
+    let bytes: usize = kept.messages.iter().map(|message| message.text.len()).sum();
+    first.is_some_and(|first| !first.sent && first.text.starts_with(b"INVITE "))
+        && kept.messages.len() <= trace::MOST_MESSAGES
+        && bytes <= 2 * trace::MOST_BYTES
 }

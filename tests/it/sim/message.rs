@@ -122,6 +122,7 @@ pub fn sdp(shape: Sdp, ip: &str, port: u16, version: u32) -> String {
         Sdp::Hold => {
             format!("m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n")
         }
+        Sdp::Inactive => format!("m=audio {port} RTP/AVP 0\r\na=inactive\r\n"),
         Sdp::Fax => format!("m=image {port} udptl t38\r\n"),
         Sdp::Video => {
             format!("m=audio {port} RTP/AVP 0\r\nm=video {port} RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n")
@@ -140,6 +141,8 @@ pub enum Sdp {
     Usual,
     NoEvents,
     Hold,
+    /// A hold on which nothing is sent either way.
+    Inactive,
     /// Audio we can use, and video we cannot.
     Video,
     /// Nothing we can use.

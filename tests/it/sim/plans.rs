@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::agent::{Acks, AfterCancel, Deed, Habits, Reply};
 use super::chance::Chance;
+use super::habits::{Acks, AfterCancel, Deed, Habits, Reply};
 use super::message::Sdp;
 
 /// Session timers of callers who stay.
@@ -113,6 +113,10 @@ fn spoil_caller(chance: &mut Chance, habits: &mut Habits, hangs_up: Duration) {
                         Deed::Hold,
                         Deed::LateReinvite,
                         Deed::SpoiltReinvite,
+                        Deed::Move,
+                        Deed::Mute,
+                        Deed::Fax,
+                        Deed::Film,
                         Deed::Update,
                         Deed::Options,
                         Deed::Refer,
@@ -191,8 +195,16 @@ pub fn office(chance: &mut Chance) -> Habits {
 }
 
 fn spoil_office(chance: &mut Chance, habits: &mut Habits, ring: Duration, talk: Duration) {
-    let deeds = &mut habits.deeds;
     match chance.below(24) {
+        choice @ 0..12 => spoil_answer(chance, habits, ring, talk, choice),
+        choice => spoil_talk(chance, habits, ring, choice),
+    }
+}
+
+/// What an office answers with, and what it does right after.
+fn spoil_answer(chance: &mut Chance, habits: &mut Habits, ring: Duration, talk: Duration, choice: u64) {
+    let deeds = &mut habits.deeds;
+    match choice {
         0 => {
             for fork in 1..=1 + chance.below(3) as u8 {
                 let sound = chance.hits(500);
@@ -239,12 +251,23 @@ fn spoil_office(chance: &mut Chance, habits: &mut Habits, ring: Duration, talk: 
                 Deed::Hold,
                 Deed::LateReinvite,
                 Deed::SpoiltReinvite,
+                Deed::Move,
+                Deed::Mute,
+                Deed::Fax,
+                Deed::Film,
                 Deed::Update,
             ]),
         )),
         9 => deeds.push((talk, Deed::Reinvite)),
         10 => habits.bye = spoilt_reply(chance),
         11 => habits.cancel = spoilt_reply(chance),
+        _ => {}
+    }
+}
+
+fn spoil_talk(chance: &mut Chance, habits: &mut Habits, ring: Duration, choice: u64) {
+    let deeds = &mut habits.deeds;
+    match choice {
         12 => habits.after_cancel = chance.pick(&[AfterCancel::Answered, AfterCancel::Nothing]),
         13 => habits.offers = spoilt_reply(chance),
         14 => habits.others = spoilt_reply(chance),
@@ -271,6 +294,10 @@ fn spoil_office(chance: &mut Chance, habits: &mut Habits, ring: Duration, talk: 
                     Deed::Hold,
                     Deed::LateReinvite,
                     Deed::SpoiltReinvite,
+                    Deed::Move,
+                    Deed::Mute,
+                    Deed::Fax,
+                    Deed::Film,
                     Deed::Update,
                     Deed::Options,
                     Deed::Refer,

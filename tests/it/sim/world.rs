@@ -1,25 +1,27 @@
 //! The whole switch in a simulated world: one engine and one media plane, peers that are no better than real ones, a
 //! network that loses, doubles, reorders and delays, and an operator who changes things meanwhile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use media::{Plane, PlaneConfig, StreamId};
 use trunkline::call::leg::Seat;
 use trunkline::call::record::RecordChange;
+use trunkline::call::trace::Keep;
 use trunkline::config::Config;
-use trunkline::directory::Directory;
-use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Trunk};
+use trunkline::directory::{Dataset, Directory};
+use trunkline::switch::engine::{Engine, Input, Now, Output, Routes, Settings, TraceRules, Trunk};
 use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::TrunkName;
 
-use super::agent::{Agent, Alarm, Deed, Habits, Stage};
+use super::agent::{Agent, Alarm, Stage};
 use super::audit::Audit;
 use super::chance::Chance;
+use super::habits::{Deed, Habits};
 use super::message::{Message, response};
 use crate::support::{HOTLINE, WEDNESDAY, library};
 
@@ -65,6 +67,7 @@ enum Happening {
     Datagram(SocketAddr, SocketAddr, Vec<u8>),
     Alarm(usize, Alarm),
     Operation(Operation),
+    StreamsFailed,
 }
 
 /// Chooses how the office behaves that an INVITE reaches.
@@ -77,6 +80,10 @@ pub struct World {
     pub audit: Audit,
     pub offices: OfficePlan,
     pub wires: Wires,
+    /// How SIP travels.
+    pub transport: sip::Transport,
+    /// Addresses that nothing can be sent to.
+    pub dead: BTreeSet<SocketAddr>,
     /// Of everything that went over the wires and into records, when wanted.
     pub log: Option<DefaultHasher>,
     /// RTP that reached peers, when wanted: when, to whom, what.
@@ -92,6 +99,7 @@ pub struct World {
     streams: HashMap<SocketAddr, StreamId>,
     made: u32,
     ports_left: bool,
+    failed: usize,
     totals_told: bool,
     tick_at: Option<Instant>,
     deadline: Option<Instant>,
@@ -121,6 +129,9 @@ campaign = \"congress\"
 pattern = \"XXXXXXX\"
 flow = \"route\"
 [[number]]
+pattern = \"6XXXXXXX\"
+flow = \"collect\"
+[[number]]
 pattern = \"7XXXXXXX\"
 flow = \"echo\"
 [prompts]
@@ -137,24 +148,8 @@ impl World {
 
     /// `change` may change the trunks before the engine begins.
     pub fn with(seed: u64, wires: Wires, change: impl FnOnce(&mut Vec<Trunk>)) -> Self {
-        let config = Config::parse(CONFIG, "sim.toml".as_ref()).unwrap();
-        let routes = plan_of(&config, &campaigns_of(&config, None).unwrap()).unwrap();
-        let directory = Directory::bundled().unwrap();
-        let mut settings = simulation_settings(
-            &config,
-            routes.clone(),
-            Arc::clone(&directory),
-            library(),
-            &TrunkName::new("one"),
-        );
-        let mut second = settings.trunks[0].clone();
-        settings.trunks[0].options_every = Some(Duration::from_secs(60));
-        settings.trunks[0].credentials = Some(credentials("one"));
-        second.name = TrunkName::new("two");
-        second.host = "two.invalid".to_owned();
-        second.register = Some(Duration::from_secs(300));
-        second.credentials = Some(credentials("two"));
-        settings.trunks.push(second);
+        let (mut settings, routes) = configured();
+        let directory = Arc::clone(&settings.directory);
         change(&mut settings.trunks);
         let trunks = settings.trunks.clone();
         let mut chance = Chance::new(seed);
@@ -172,6 +167,8 @@ impl World {
             audit: Audit::new(begun),
             offices: Box::new(|_, _| Habits::default()),
             wires,
+            transport: sip::Transport::Udp,
+            dead: BTreeSet::new(),
             log: None,
             sound: None,
             changes: Vec::new(),
@@ -190,13 +187,18 @@ impl World {
             streams: HashMap::new(),
             made: 0,
             ports_left: true,
+            failed: 0,
             totals_told: true,
             tick_at: None,
             deadline: None,
             trunks,
             routes,
-            directories: [Arc::clone(&directory), directory],
+            directories: [directory, renumbered()],
         };
+        world.engine.keep_traces(TraceRules {
+            keep: Keep::All,
+            most_per_second: 1000,
+        });
         world.resolve(false);
         world.pump();
         world
@@ -230,10 +232,10 @@ impl World {
         self.enqueue(at, Happening::Operation(operation));
     }
 
-    /// Bytes from anywhere to anywhere, without the network's faults.
-    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let now = self.stage.now;
-        self.enqueue(now, Happening::Datagram(from, to, bytes.to_vec()));
+    /// Bytes from anywhere to anywhere, that arrive after so long.
+    pub fn inject(&mut self, after: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let at = self.stage.now + after;
+        self.enqueue(at, Happening::Datagram(from, to, bytes.to_vec()));
     }
 
     pub fn input(&mut self, input: Input<'_>) {
@@ -331,6 +333,11 @@ impl World {
             Happening::Datagram(from, to, bytes) => self.arrive(from, to, bytes),
             Happening::Alarm(agent, alarm) => self.agents[agent].on_alarm(&mut self.stage, alarm),
             Happening::Operation(operation) => self.carry_out(operation),
+            Happening::StreamsFailed => {
+                let failed = std::mem::take(&mut self.failed);
+                self.engine
+                    .handle_input(self.moment(), Input::StreamsFailed(failed));
+            }
         }
     }
 
@@ -350,7 +357,7 @@ impl World {
             let received = sip::Input::Received {
                 local: to,
                 source: from,
-                transport: sip::Transport::Udp,
+                transport: self.transport,
                 bytes: &bytes,
             };
             self.audit.delivered(now, message);
@@ -531,7 +538,7 @@ impl World {
         for peer in std::mem::take(&mut self.stage.unreachable) {
             let unreachable = sip::Input::Unreachable {
                 remote: peer,
-                transport: sip::Transport::Udp,
+                transport: self.transport,
             };
             self.engine.handle_input(self.moment(), Input::Sip(unreachable));
             self.pump();
@@ -549,15 +556,20 @@ impl World {
                 self.remember(&bytes);
                 let now = self.stage.now;
                 self.audit.sent(now, Message::new(&bytes));
+                if self.dead.contains(&destination) {
+                    return self.stage.unreachable.push(destination);
+                }
                 self.fly(local, destination, bytes);
             }
             Output::Media { command, .. } => self.plane.command(self.stage.now, command),
             Output::Discard(stream) => self.free(stream),
             Output::NeedStreams(count) if !self.ports_left => {
-                self.engine
-                    .handle_input(self.moment(), Input::StreamsFailed(count));
-                // The driver asks again after a while; here the engine must not be asked for ever.
-                self.ports_left = self.stage.chance.hits(300);
+                // The driver tells it with its next heartbeat.
+                self.failed += count;
+                if self.failed == count {
+                    let at = self.stage.now + Duration::from_secs(1);
+                    self.enqueue(at, Happening::StreamsFailed);
+                }
             }
             Output::NeedStreams(count) => (0..count).for_each(|_| self.make_stream()),
             Output::Records(changes) => {
@@ -629,6 +641,45 @@ impl World {
             (at, bytes).hash(log);
         }
     }
+}
+
+/// What the engine begins with.
+fn configured() -> (Settings, Routes) {
+    let config = Config::parse(CONFIG, "sim.toml".as_ref()).unwrap();
+    let routes = plan_of(&config, &campaigns_of(&config, None).unwrap()).unwrap();
+    let directory = Directory::bundled().unwrap();
+    let mut settings = simulation_settings(
+        &config,
+        routes.clone(),
+        directory,
+        library(),
+        &TrunkName::new("one"),
+    );
+    let mut second = settings.trunks[0].clone();
+    settings.trunks[0].options_every = Some(Duration::from_secs(60));
+    settings.trunks[0].credentials = Some(credentials("one"));
+    second.name = TrunkName::new("two");
+    second.host = "two.invalid".to_owned();
+    second.register = Some(Duration::from_secs(300));
+    second.credentials = Some(credentials("two"));
+    settings.trunks.push(second);
+    (settings, routes)
+}
+
+/// The number of every office in the other directory.
+pub const RENUMBERED: &str = "+12025550177";
+
+/// The directory with another number for every office.
+fn renumbered() -> Arc<Directory> {
+    static OTHER: OnceLock<Arc<Directory>> = OnceLock::new();
+    let make = || {
+        let mut dataset = Dataset::bundled().unwrap();
+        for office in &mut dataset.offices {
+            office.phone = Some(RENUMBERED.parse().unwrap());
+        }
+        Arc::new(Directory::from_dataset(dataset))
+    };
+    Arc::clone(OTHER.get_or_init(make))
 }
 
 fn credentials(name: &str) -> sip::Credentials {

@@ -314,3 +314,27 @@ fn the_conformance_table_names_tests_that_exist() {
     }
     assert!(named > 100, "{named}");
 }
+
+#[test]
+fn an_invite_that_says_how_long_it_waits_is_terminated_then() {
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", "Expires: 20\r\n", OFFER));
+    net.seconds(19);
+    assert_eq!(net.names(0), ["Incoming"]);
+    net.seconds(2);
+    assert_eq!(net.names(0), ["Incoming", "Ended(Expired)"]);
+    assert!(net.count("487 INVITE") >= 1);
+    net.assert_clean();
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", "Expires: 20\r\n", OFFER));
+    let session = net.incoming(0);
+    net.act(0, |endpoint, now| endpoint.answer(now, session, SDP_B.to_vec()));
+    net.run(TICK);
+    net.script(&in_dialog(&net.got("200 INVITE"), "ACK", 1, "ack", "", ""));
+    net.seconds(60);
+    assert_eq!(
+        net.names(0),
+        ["Incoming", "Confirmed"],
+        "an answered call has no such limit"
+    );
+}

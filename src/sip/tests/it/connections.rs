@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sip::{
-    Endpoint, EndpointConfig, Event, Input, Invite, Output, Party, Peer, PeerId, SessionId, Transport,
+    Endpoint, EndpointConfig, Event, Input, Invite, Output, Party, Peer, PeerId, Registration, SessionId,
+    Transport,
 };
 
 use crate::net::{PEER, SDP_A, SDP_B, address, header, in_dialog, kind, request, response};
@@ -282,6 +283,17 @@ fn a_peer_on_tls_is_not_heard_over_what_anybody_can_forge() {
 }
 
 #[test]
+fn contact_names_the_transport_that_the_call_came_by() {
+    let mut side = Side::new(Transport::Udp, false);
+    let (session, ok) = side.answered(Transport::Tcp, "sip:bob@127.0.1.2:5066;transport=tcp");
+    let contact = header(&ok, "Contact");
+    assert!(contact.ends_with("@127.0.1.1:5060;transport=tcp>"), "{contact}");
+    side.endpoint.hangup(side.now, session, None);
+    side.drain();
+    assert_eq!(side.last("BYE").transport, Transport::Tcp);
+}
+
+#[test]
 fn whom_a_certificate_names_is_the_peer_from_any_address() {
     let mut side = Side::new(Transport::Tls, false);
     let text = by(Transport::Tls, &request("INVITE", "i", "", "v=0\r\n"));
@@ -357,4 +369,48 @@ fn large_request_falls_back_to_udp_where_there_is_no_tcp_and_stays_there_for_a_w
     side.wait(Duration::from_secs(301));
     side.call(&large());
     assert_eq!(side.last("INVITE").transport, Transport::Tcp);
+}
+
+#[test]
+fn a_registration_is_renewed_when_its_connection_breaks_though_not_for_every_time() {
+    let mut side = Side::new(Transport::Tcp, false);
+    let registration = Registration {
+        peer: PEER,
+        registrar: "sip:127.0.1.2".into(),
+        aor: "sip:account@127.0.1.2".into(),
+        expires: 3600,
+    };
+    side.endpoint.register(side.now, registration);
+    side.drain();
+    let answer = |side: &mut Side| {
+        let register = side.last("REGISTER").text;
+        let lines = format!("Contact: {};expires=3600\r\n", header(&register, "Contact"));
+        side.hear(
+            Transport::Tcp,
+            TARGET,
+            &response(&register, "200 OK", "r", &lines, ""),
+        );
+        side.taken();
+    };
+    answer(&mut side);
+    let lost = Input::ConnectionLost {
+        remote: address(TARGET),
+        transport: Transport::Tcp,
+    };
+    side.input(lost);
+    side.wait(Duration::from_secs(5));
+    assert_eq!(side.taken().len(), 1);
+    // A registrar that closes its connection after each answer is not hammered.
+    side.input(lost);
+    let repeated = side.taken();
+    assert_eq!(repeated.len(), 1, "what went unheard: {repeated:?}");
+    side.sent = repeated;
+    answer(&mut side);
+    for _ in 0..10 {
+        side.input(lost);
+    }
+    side.wait(Duration::from_secs(50));
+    assert_eq!(side.taken(), []);
+    side.wait(Duration::from_secs(20));
+    assert_eq!(side.taken().len(), 1);
 }

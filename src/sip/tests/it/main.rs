@@ -7,6 +7,7 @@
     clippy::too_many_lines
 )]
 
+mod allocation;
 mod authentication;
 mod callee_races;
 mod caller_races;
@@ -27,3 +28,4 @@ mod rfc4475;
 mod rfc5118;
 mod strangers;
 mod torture;
+mod trunk_oddities;

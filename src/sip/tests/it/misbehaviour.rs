@@ -184,15 +184,27 @@ fn ask(net: &mut Net, sent: &Sent, step: u32, index: usize) -> String {
     let method = choose(
         net,
         &[
-            "ACK", "ACK", "ACK", "BYE", "INVITE", "UPDATE", "INFO", "PRACK", "CANCEL", "OPTIONS",
+            "ACK", "ACK", "ACK", "BYE", "INVITE", "UPDATE", "INFO", "PRACK", "PRACK", "CANCEL", "OPTIONS",
+            "REFER",
         ],
     );
     let cseq = match method {
         "ACK" | "CANCEL" => 1,
         _ => choose(net, &[1, 2, 2 + step, 900]),
     };
+    let extra = choose(
+        net,
+        &[
+            "",
+            "",
+            "Session-Expires: 95;refresher=uas\r\nAllow: UPDATE\r\n",
+            "Content-Disposition: session;handling=optional\r\n",
+            "Require: x\r\n",
+            "Contact: <sip:moved@127.0.1.3:5066>\r\n",
+        ],
+    );
     let rack = format!(
-        "RAck: {} 1 INVITE\r\nSupported: timer\r\n",
+        "RAck: {} 1 INVITE\r\nSupported: timer\r\n{extra}",
         header(&sent.text, "RSeq")
     );
     let body = choose(net, &["", SDP]);

@@ -308,3 +308,20 @@ fn race_48_no_redirect_is_followed_whatever_it_names() {
         }
     }
 }
+
+#[test]
+fn race_26_an_early_update_that_is_open_when_the_call_ends_is_answered_all_the_same() {
+    let mut net = Net::scripted();
+    net.script(&request("INVITE", "i1", "Require: 100rel\r\n", OFFER));
+    let session = net.incoming(0);
+    net.act(0, |endpoint, now| endpoint.progress(now, session, SDP_B.to_vec()));
+    net.run(TICK);
+    let progress = net.got("183 INVITE");
+    let rack = format!("RAck: {} 1 INVITE\r\n", header(&progress, "RSeq"));
+    net.script(&in_dialog(&progress, "PRACK", 2, "p", &rack, ""));
+    net.script(&in_dialog(&progress, "UPDATE", 3, "u", "", text(AGAIN)));
+    net.script(&request("CANCEL", "i1", "", ""));
+    net.run(TICK);
+    assert_eq!((net.count("487 UPDATE"), net.count("487 INVITE")), (1, 1));
+    net.assert_clean();
+}
