@@ -34,6 +34,8 @@ fn termination_lets_calls_finish_refuses_new_ones_and_takes_the_registration_bac
     let (mut service, mut trunk, to) = with_a_call("127.82.0.1", "127.82.0.2", 60);
     service.signal(Signal::TERM);
     assert_eq!(service.notice().trim(), "STOPPING=1");
+    // What came before the switch knew of it is a call like any other.
+    service.has_logged("draining: no new calls");
     trunk.ask("INVITE", "second", 1, "<sip:+12025550100@127.82.0.1>");
     let refused = trunk.expect("SIP/2.0 503");
     assert!(
