@@ -3,7 +3,9 @@
 //! Shape: TOML, unknown keys refused. Errors carry the line and column where the TOML library knows them, and
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
+mod place;
 mod transport;
+mod trunk;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,11 +13,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
+use crate::call::number::Pattern;
 use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
-use crate::units::{CampaignId, Language, PhoneNumber, TrunkName};
+use crate::units::{CampaignId, Language, TrunkName};
+pub use place::Place;
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
+pub(crate) use trunk::DEFAULT_FAILOVER;
+pub use trunk::{Codec, Network, ProxyRoute, TrunkConfig};
 
 /// Why a configuration cannot be used: every problem that was found, each on a line of its own.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,8 @@ pub struct Config {
     pub trunks: Vec<TrunkConfig>,
     #[serde(default, rename = "number")]
     pub numbers: Vec<NumberConfig>,
+    #[serde(default)]
+    pub calls: CallsConfig,
     #[serde(default)]
     pub media: MediaConfig,
     #[serde(default)]
@@ -67,6 +74,8 @@ pub struct SipConfig {
     /// The address that peers see, where it is not the one we listen on (behind NAT).
     pub public_address: Option<IpAddr>,
     pub user_agent: String,
+    /// Name servers that are asked where trunks are, `ADDRESS:PORT`; empty for those of the system.
+    pub nameservers: Vec<SocketAddr>,
     /// The certificate shown by `tls:…`: a PEM file, with those between it and its authority.
     pub tls_certificate: Option<PathBuf>,
     /// Its private key, as PEM text.
@@ -84,6 +93,7 @@ impl Default for SipConfig {
             }],
             public_address: None,
             user_agent: "Trunkline".to_owned(),
+            nameservers: Vec::new(),
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,
@@ -91,112 +101,12 @@ impl Default for SipConfig {
     }
 }
 
-/// `[[trunk]]`: a peer that carries calls to and from the telephone network.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrunkConfig {
-    pub name: TrunkName,
-    /// Host name of the provider, as its SIP addresses write it: `sip.example.com`. Also where calls go unless `proxy` is set.
-    pub host: String,
-    /// `HOST:PORT` or `ADDRESS:PORT` where requests are sent, if not `host`.
-    pub proxy: Option<String>,
-    /// How messages travel to it.
-    #[serde(default)]
-    pub transport: Transport,
-    #[serde(default)]
-    pub large_requests: LargeRequests,
-    /// The name that its certificate must bear, if not `host`.
-    pub tls_name: Option<String>,
-    /// Authorities (PEM) trusted for it, in place of the system's.
-    pub tls_ca: Option<PathBuf>,
-    /// The certificate that we show it (PEM), with the key below.
-    pub tls_certificate: Option<PathBuf>,
-    pub tls_key: Option<Secret>,
-    /// Whether to register (REGISTER) with the trunk.
-    #[serde(default)]
-    pub register: bool,
-    /// `seconds` asked for in REGISTER.
-    #[serde(default = "default_register_seconds")]
-    pub register_seconds: u32,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    /// Networks (`192.0.2.0/24`) or addresses that calls from this trunk come from; the proxy's addresses are always added.
-    #[serde(default)]
-    pub addresses: Vec<Network>,
-    #[serde(default)]
-    pub number_format: NumberFormat,
-    /// Digits put before every number dialled (a technical prefix).
-    #[serde(default)]
-    pub dial_prefix: String,
-    /// The number shown to those we call.
-    pub caller_id: Option<PhoneNumber>,
-    /// Which header says `caller_id`, beside From where From does.
-    #[serde(default)]
-    pub identity: IdentityForm,
-    /// Whose name stands in From.
-    #[serde(default)]
-    pub from_user: FromUser,
-    /// Destinations that may be dialled: patterns as in `[[number]]`.
-    #[serde(default = "default_destinations")]
-    pub destinations: Vec<Pattern>,
-    #[serde(default = "default_codecs")]
-    pub codecs: Vec<Codec>,
-    /// Calls at one time, both directions.
-    #[serde(default = "default_channels")]
-    pub channels: u32,
-    /// Seconds between OPTIONS pings; 0 sends none.
-    #[serde(default)]
-    pub options_seconds: u32,
-}
-
-fn default_register_seconds() -> u32 {
-    600
-}
-
-fn default_channels() -> u32 {
-    1000
-}
-
-fn default_codecs() -> Vec<Codec> {
-    vec![Codec::Pcmu, Codec::Pcma]
-}
-
-/// Ten-digit North American numbers; emergency and premium numbers are refused whatever this says.
-fn default_destinations() -> Vec<Pattern> {
-    "+1XXXXXXXXXX".parse().into_iter().collect()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Codec {
-    #[serde(rename = "PCMU")]
-    Pcmu,
-    #[serde(rename = "PCMA")]
-    Pcma,
-}
-
-/// An address or a network in CIDR form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network {
-    pub address: IpAddr,
-    pub prefix: u8,
-}
-
-impl TryFrom<String> for Network {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let refused = || format!("{text:?} is not an IP address or a network like \"192.0.2.0/24\"");
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| refused())?)),
-            None => (text.as_str(), None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| refused())?;
-        let full = if address.is_ipv4() { 32 } else { 128 };
-        match prefix.unwrap_or(full) {
-            prefix if prefix <= full => Ok(Self { address, prefix }),
-            _ => Err(refused()),
-        }
-    }
+/// `[calls]`
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallsConfig {
+    /// Trunks that calls go out by, the first that can; empty for all, in the order of their tables.
+    pub trunks: Vec<TrunkName>,
 }
 
 /// A secret: the text itself, `{ file = "…" }` or `{ env = "…" }`. It prints as `***`.
@@ -241,6 +151,9 @@ pub struct NumberConfig {
     pub flow: Option<String>,
     /// Only calls from this trunk.
     pub from_trunk: Option<TrunkName>,
+    /// Trunks by which calls to this number go out again, in place of those of `[calls]`.
+    #[serde(default)]
+    pub trunks: Vec<TrunkName>,
 }
 
 /// `[media]`
@@ -353,6 +266,8 @@ pub struct FlowsConfig {
 pub struct LimitsConfig {
     /// Calls at one time; more are answered 503. 0 derives it from the open file limit.
     pub calls: u32,
+    /// Calls that are taken each second; more are answered 503 with Retry-After. 0 sets no limit.
+    pub calls_per_second: u32,
     /// Seconds that calls may go on after SIGTERM.
     pub drain_seconds: u64,
 }
@@ -361,6 +276,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             calls: 0,
+            calls_per_second: 0,
             drain_seconds: 300,
         }
     }
@@ -430,14 +346,14 @@ impl Config {
 
     /// The tables in which another configuration differs and that only a restart changes.
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
-        let limits = |config: &Self| config.limits.calls;
+        let limits = |config: &Self| (config.limits.calls, config.limits.calls_per_second);
         let tables = [
             ("[sip]", self.sip.needs_restart(&other.sip)),
             ("[media]", self.media != other.media),
             ("[store]", self.store != other.store),
             ("[web]", self.web != other.web),
             ("[prompts]", self.prompts != other.prompts),
-            ("[limits] calls", limits(self) != limits(other)),
+            ("[limits] calls, calls_per_second", limits(self) != limits(other)),
             ("[privacy]", self.privacy != other.privacy),
             ("[trace]", self.trace != other.trace),
             ("[log]", self.log != other.log),
@@ -510,73 +426,16 @@ impl Config {
             ));
         }
         for (index, trunk) in self.trunks.iter().enumerate() {
-            self.trunk_problems(index, trunk, &mut problems);
+            if self.trunks[..index].iter().any(|other| other.name == trunk.name) {
+                problems.push(format!("[[trunk]] {}: two trunks have this name", trunk.name));
+            }
+            trunk.problems(&mut problems);
         }
+        self.unknown_trunks("[calls] trunks", &self.calls.trunks, &mut problems);
         for number in &self.numbers {
             self.number_problems(number, &mut problems);
         }
         problems
-    }
-
-    fn trunk_problems(&self, index: usize, trunk: &TrunkConfig, problems: &mut Vec<String>) {
-        let name = &trunk.name;
-        if self.trunks[..index].iter().any(|other| other.name == *name) {
-            problems.push(format!("[[trunk]] {name}: two trunks have this name"));
-        }
-        if trunk.username.is_some() != trunk.password.is_some() {
-            problems.push(format!(
-                "[[trunk]] {name}: give both username and password, or neither"
-            ));
-        }
-        if trunk.register && trunk.username.is_none() {
-            problems.push(format!(
-                "[[trunk]] {name}: register = true needs username and password"
-            ));
-        }
-        if trunk.register && !(60..=86_400).contains(&trunk.register_seconds) {
-            problems.push(format!("[[trunk]] {name}: register_seconds must be 60 to 86400"));
-        }
-        if trunk.from_user == FromUser::Account && trunk.username.is_none() {
-            problems.push(format!(
-                "[[trunk]] {name}: from_user = \"account\" needs username and password"
-            ));
-        }
-        if trunk.channels == 0 {
-            problems.push(format!("[[trunk]] {name}: channels must be at least 1"));
-        }
-        if trunk.options_seconds > 0 && !(5..=3600).contains(&trunk.options_seconds) {
-            problems.push(format!(
-                "[[trunk]] {name}: options_seconds must be 0, or 5 to 3600"
-            ));
-        }
-        if trunk.codecs.is_empty() {
-            problems.push(format!(
-                "[[trunk]] {name}: codecs is empty: give \"PCMU\" or \"PCMA\""
-            ));
-        }
-        if !trunk
-            .dial_prefix
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || b"*#+".contains(&byte))
-        {
-            problems.push(format!(
-                "[[trunk]] {name}: dial_prefix may hold digits, *, # and + only"
-            ));
-        }
-        if trunk.host.is_empty()
-            || trunk
-                .host
-                .contains(|letter: char| letter.is_whitespace() || letter.is_control())
-        {
-            problems.push(format!(
-                "[[trunk]] {name}: host {:?} is not a host name",
-                trunk.host
-            ));
-        }
-        trunk.transport_problems(problems);
-        if let Some(Err(problem)) = trunk.password.as_ref().map(Secret::reveal) {
-            problems.push(format!("[[trunk]] {name}: password: {problem}"));
-        }
     }
 
     fn number_problems(&self, number: &NumberConfig, problems: &mut Vec<String>) {
@@ -590,6 +449,15 @@ impl Config {
             problems.push(format!(
                 "[[number]] {pattern}: from_trunk {trunk:?} is not the name of a [[trunk]]"
             ));
+        }
+        self.unknown_trunks(&format!("[[number]] {pattern}: trunks"), &number.trunks, problems);
+    }
+
+    fn unknown_trunks(&self, place: &str, names: &[TrunkName], problems: &mut Vec<String>) {
+        for name in names {
+            if !self.trunks.iter().any(|trunk| trunk.name == *name) {
+                problems.push(format!("{place}: {name} is not the name of a [[trunk]]"));
+            }
         }
     }
 }

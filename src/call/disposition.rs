@@ -221,10 +221,25 @@ impl LegDisposition {
         if response.status != 486 && response.status != 600 && callerid_rejected(response) {
             return Self::CalleridRejected;
         }
+        if let Some(disposition) = Self::of_trunk_code(response.phrase).filter(|_| response.status < 500) {
+            return disposition;
+        }
         response
             .q850
             .and_then(Self::of_cause)
             .unwrap_or_else(|| Self::of_status(response.status))
+    }
+
+    /// Maps the code of Telnyx at the end of a phrase, `403 User channel limit exceeded D1`, where it says something
+    /// about our account rather than about who is called.
+    pub fn of_trunk_code(phrase: &str) -> Option<Self> {
+        let code = phrase.rsplit(' ').next()?.strip_prefix('D')?;
+        match code.parse::<u8>().ok().filter(|_| code.len() <= 2)? {
+            1..=3 | 22 | 24 => Some(Self::Congestion),
+            35 | 36 => Some(Self::CalleridRejected),
+            10 | 13..=19 | 25..=31 | 38 => Some(Self::TrunkError),
+            _ => None,
+        }
     }
 
     /// Maps a Q.850 cause, if it says something specific.
@@ -437,6 +452,24 @@ mod tests {
         (488, Some(31), "Not Acceptable Here", "", MediaFailed),
         (606, None, "Not Acceptable", "", MediaFailed),
         (699, None, "", "", TrunkError),
+        (
+            603,
+            Some(21),
+            "Decline",
+            "X-Twilio-Error: 32017 blocked",
+            BlockedByAnalytics,
+        ),
+        (403, None, "User channel limit exceeded D1", "", Congestion),
+        (
+            403,
+            None,
+            "Caller Origination Number is Invalid D35",
+            "",
+            CalleridRejected,
+        ),
+        (403, None, "Connection disabled D17", "", TrunkError),
+        (404, None, "Not Found D40", "", NotInService),
+        (403, None, "Forbidden Dog", "", CalleridRejected),
     ];
 
     #[test]

@@ -128,12 +128,13 @@ pub enum FromUser {
 
 impl IdentityForm {
     /// The header's name and value for a number as the trunk writes it; none where From says it.
-    pub fn header(self, number: &str, host: &str) -> Option<(String, String)> {
-        let (name, after) = match self {
-            Self::Pai => ("P-Asserted-Identity", ""),
-            Self::Ppi => ("P-Preferred-Identity", ""),
-            Self::Rpid => ("Remote-Party-ID", ";party=calling;privacy=off;screen=no"),
-            Self::From => return None,
+    pub fn header(self, number: &str, host: &str, withhold: bool) -> Option<(String, String)> {
+        let (name, after) = match (self, withhold) {
+            (Self::Pai, _) => ("P-Asserted-Identity", ""),
+            (Self::Ppi, _) => ("P-Preferred-Identity", ""),
+            (Self::Rpid, false) => ("Remote-Party-ID", ";party=calling;privacy=off;screen=no"),
+            (Self::Rpid, true) => ("Remote-Party-ID", ";party=calling;privacy=full;screen=no"),
+            (Self::From, _) => return None,
         };
         Some((name.to_owned(), format!("<sip:{number}@{host}>{after}")))
     }
@@ -159,7 +160,23 @@ impl NumberFormat {
         }
     }
 
-    /// A number that a trunk sent, in E.164 where it can be told; else just its digits.
+    /// A number that a trunk sent, in E.164 where it can be told; else just its digits. A trunk that is known to write
+    /// E.164 is believed for the numbers of every country.
+    pub fn read_as(format: Option<Self>, text: &str) -> String {
+        let digits = text.strip_prefix('+').or(text.strip_prefix("00")).unwrap_or(text);
+        match format {
+            Some(Self::PlusE164 | Self::E164) => match PhoneNumber::from_str(&format!("+{digits}")) {
+                // Ten digits are one of ours without its country.
+                Ok(number) if text.starts_with(['+', '0']) || digits.len() != 10 => {
+                    number.as_str().to_owned()
+                }
+                _ => Self::read(text),
+            },
+            Some(Self::National) | None => Self::read(text),
+        }
+    }
+
+    /// A number that any trunk sent.
     pub fn read(text: &str) -> String {
         match PhoneNumber::parse_us(text) {
             Ok(number) => number.as_str().to_owned(),
@@ -263,7 +280,7 @@ mod tests {
         let number = PhoneNumber::parse_us("2025550100").unwrap();
         let shown = |identity: IdentityForm, format: NumberFormat| {
             identity
-                .header(&format.write_own(&number), "t.example")
+                .header(&format.write_own(&number), "t.example", false)
                 .map(|(name, value)| format!("{name}: {value}"))
         };
         let plus = NumberFormat::PlusE164;
@@ -280,6 +297,8 @@ mod tests {
             "Remote-Party-ID: <sip:+12025550100@t.example>;party=calling;privacy=off;screen=no"
         );
         assert_eq!(shown(IdentityForm::From, plus), None);
+        let hidden = IdentityForm::Rpid.header("1", "t.example", true);
+        assert!(hidden.unwrap().1.contains(";privacy=full;"));
     }
 
     #[test]
@@ -328,5 +347,17 @@ mod tests {
         assert_eq!(NumberFormat::read("2025550100"), "+12025550100");
         assert_eq!(NumberFormat::read("+1-202-555-0100"), "+12025550100");
         assert_eq!(NumberFormat::read("0000012"), "0000012");
+    }
+
+    #[test]
+    fn a_trunk_that_writes_e164_is_believed_for_other_countries() {
+        let read = |text| NumberFormat::read_as(Some(NumberFormat::E164), text);
+        assert_eq!(read("493012345678"), "+493012345678");
+        assert_eq!(read("+493012345678"), "+493012345678");
+        assert_eq!(read("00493012345678"), "+493012345678");
+        assert_eq!(read("12025550100"), "+12025550100");
+        assert_eq!(read("2025550100"), "+12025550100");
+        assert_eq!(read("account"), "");
+        assert_eq!(NumberFormat::read_as(None, "493012345678"), "493012345678");
     }
 }

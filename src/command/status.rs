@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     println!("records waiting  {}", count("records_waiting"));
     println!("traces kept      {}", count("traces_kept"));
     println!("  left out       {}", count("traces_left_out"));
+    println!("over the rate    {}", count("calls_over_rate"));
     println!("strangers seen   {}", count("sip_strangers"));
     println!(
         "  dropped unread {}",
@@ -79,9 +80,25 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .get("calls")
             .and_then(serde_json::Value::as_u64)
             .unwrap_or(0);
-        println!("trunk {name}: {state}, {calls} calls");
+        println!("trunk {name}: {state}, {calls} calls{}", troubles(trunk));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an operator should know of a trunk beside its state.
+fn troubles(trunk: &serde_json::Value) -> String {
+    let is = |name: &str| trunk.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+    let mut text = String::new();
+    for (name, words) in [
+        ("down", ", does not answer OPTIONS"),
+        ("resting", ", asked not to be called for a while"),
+    ] {
+        text.push_str(if is(name) { words } else { "" });
+    }
+    if let Some(address) = trunk.get("seen_at").and_then(serde_json::Value::as_str) {
+        text.push_str(&format!(", sees us at {address}"));
+    }
+    text
 }
 
 /// One GET, as small as HTTP allows.
@@ -99,4 +116,24 @@ fn fetch(address: SocketAddr) -> anyhow::Result<String> {
         bail!("the answer was: {}", head.lines().next().unwrap_or_default());
     }
     Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_of_a_trunk_are_told_in_words() {
+        let trunk = serde_json::json!({
+            "down": true, "resting": false, "seen_at": "203.0.113.9:5060",
+        });
+        assert_eq!(
+            troubles(&trunk),
+            ", does not answer OPTIONS, sees us at 203.0.113.9:5060"
+        );
+        assert_eq!(
+            troubles(&serde_json::json!({ "down": false, "seen_at": null })),
+            ""
+        );
+    }
 }

@@ -18,6 +18,25 @@ pub enum Transport {
     Tls,
 }
 
+impl Transport {
+    /// What stands before a name in the question for its SRV records (RFC 3263 §4.2).
+    pub fn srv_prefix(self) -> &'static str {
+        match self {
+            Self::Udp => "_sip._udp",
+            Self::Tcp => "_sip._tcp",
+            Self::Tls => "_sips._tcp",
+        }
+    }
+
+    /// The port where none is written.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+}
+
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -90,6 +109,11 @@ impl SipConfig {
     }
 
     pub(super) fn problems(&self, problems: &mut Vec<String>) {
+        for server in &self.nameservers {
+            if server.port() == 0 {
+                problems.push(format!("[sip] nameservers: {server} has no port"));
+            }
+        }
         if self.listen.is_empty() {
             problems.push("[sip] listen: give at least one address, such as \"udp:0.0.0.0:5060\"".to_owned());
         }
@@ -170,8 +194,10 @@ impl TrunkConfig {
     }
 
     pub(super) fn anchor(&mut self, folder: &Path) {
-        if let Some(Secret::File { file }) = &mut self.password {
-            *file = folder.join(&*file);
+        for secret in [&mut self.password, &mut self.accept_password] {
+            if let Some(Secret::File { file }) = secret {
+                *file = folder.join(&*file);
+            }
         }
         anchor(
             folder,

@@ -255,19 +255,6 @@ impl Endpoint {
         self.wire.peers.get(peer).map(|entry| entry.contact_user.as_str())
     }
 
-    /// Whether a request to the peer would go to a target that did not fail within the last half minute.
-    pub fn is_awake(&self, now: Instant, peer: PeerId) -> bool {
-        let entry = self.wire.peers.get(peer);
-        entry.is_some_and(|entry| entry.is_awake(now))
-    }
-
-    /// Sends two line ends to the peer's best target, so that a NAT on the way keeps its door open (RFC 5626 §3.5.1).
-    pub fn keep_alive(&mut self, now: Instant, peer: PeerId) {
-        if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
-            self.wire.send(path, b"\r\n\r\n".to_vec());
-        }
-    }
-
     /// Starts an outgoing call.
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<SessionId, InviteError> {
         if self.active >= self.wire.config.max_sessions || self.wire.is_full() {

@@ -162,7 +162,7 @@ pub struct Failure {
     /// Whether the peer sent that status, not we.
     pub from_peer: bool,
     pub reason: Reason,
-    /// What a provider says beside the status (X-Twilio-Error, Warning).
+    /// What a provider says beside the status, with the header's name: `X-Twilio-Error: …`, `Warning: …`.
     pub detail: Option<String>,
     pub retry_after: Option<Duration>,
 }

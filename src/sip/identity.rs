@@ -4,7 +4,56 @@
 use std::net::SocketAddr;
 
 use crate::event::{IncomingInvite, Party};
-use crate::message::{Address, Message, Name, Start, Uri, lossy, tokens};
+use crate::message::{Address, Message, Name, Start, Uri, Writer, lossy, tokens};
+
+/// Headers that the session writes itself.
+fn is_reserved(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Via
+            | Name::From
+            | Name::To
+            | Name::CallId
+            | Name::CSeq
+            | Name::Contact
+            | Name::Route
+            | Name::RecordRoute
+            | Name::MaxForwards
+            | Name::ContentLength
+            | Name::ContentType
+            | Name::ContentEncoding
+            | Name::Require
+            | Name::ProxyRequire
+            | Name::Supported
+            | Name::Allow
+            | Name::SessionExpires
+            | Name::MinSe
+            | Name::RSeq
+            | Name::RAck
+            | Name::Authorization
+            | Name::ProxyAuthorization
+    )
+}
+
+/// Why a header may not stand on an INVITE of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderRefused {
+    #[error("its name or value holds bytes that may not stand there, such as line ends")]
+    Bytes,
+    #[error("the switch writes this header itself")]
+    Reserved,
+}
+
+/// Whether a header may be put on an INVITE: its texts cannot become another header, and it is none of those that
+/// make the dialog.
+pub fn check_header(name: &str, value: &str) -> Result<(), HeaderRefused> {
+    if is_reserved(Name::from_bytes(name.as_bytes())) {
+        return Err(HeaderRefused::Reserved);
+    }
+    let mut writer = Writer::fragment();
+    writer.header(name, value.as_bytes());
+    writer.into_lines().map(drop).map_err(|_| HeaderRefused::Bytes)
+}
 
 /// Most values read of one identity header.
 const MAX_PARTIES: usize = 4;

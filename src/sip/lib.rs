@@ -32,5 +32,6 @@ pub use event::{
     Cause, Ended, Event, Failure, IncomingInvite, Input, Invite, InviteError, Output, Party, Reason,
     SessionId, Sighting,
 };
+pub use identity::{HeaderRefused, check_header};
 pub use peer::{Credentials, Network, Peer, PeerId, Transport};
 pub use registration::Registration;

@@ -1,6 +1,4 @@
-//! Asking whether a peer is there, by OPTIONS (RFC 3261 §11).
-//!
-//! In: the wish to ask. Out: one request, and `Probed` with what it was answered with or that nothing came of it.
+//! Whether a peer is there: OPTIONS pings (RFC 3261 §11), keep-alives, and targets that failed.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,6 +11,19 @@ use crate::transaction::Tell;
 use crate::wire::{Owner, Report};
 
 impl Endpoint {
+    /// Whether a request to the peer would go to a target that did not fail within the last half minute.
+    pub fn is_awake(&self, now: Instant, peer: PeerId) -> bool {
+        let entry = self.wire.peers.get(peer);
+        entry.is_some_and(|entry| entry.is_awake(now))
+    }
+
+    /// Sends two line ends to the peer's best target, so that a NAT on the way keeps its door open (RFC 5626 §3.5.1).
+    pub fn keep_alive(&mut self, now: Instant, peer: PeerId) {
+        if let Some(path) = self.wire.peers.get(peer).and_then(|entry| entry.best_path(now)) {
+            self.wire.send(path, b"\r\n\r\n".to_vec());
+        }
+    }
+
     /// Sends OPTIONS to the peer's best target; `Probed` follows.
     pub fn probe(&mut self, now: Instant, peer: PeerId) {
         let Some((path, contact)) = self

@@ -48,15 +48,18 @@ pub(crate) fn failure(response: &Message<'_>) -> Failure {
         crate::message::Start::Response { status, phrase } => (status, phrase),
         crate::message::Start::Request { .. } => (0, &b""[..]),
     };
-    let detail = response
-        .header(Name::XTwilioError)
-        .or_else(|| response.header(Name::Warning));
+    let named = |name: Name, text: &str| {
+        response
+            .header(name)
+            .map(|value| format!("{text}: {}", short(value)))
+    };
+    let detail = named(Name::XTwilioError, "X-Twilio-Error").or_else(|| named(Name::Warning, "Warning"));
     Failure {
         status,
         phrase: short(said),
         from_peer: true,
         reason: reason(response),
-        detail: detail.map(short),
+        detail,
         retry_after: retry_after(response),
     }
 }
@@ -132,7 +135,7 @@ mod tests {
             (Some(21), Some(603))
         );
         assert!(failure.reason.text.unwrap().contains("v=analytics1"));
-        assert_eq!(failure.detail.as_deref(), Some("32204 not owned"));
+        assert_eq!(failure.detail.as_deref(), Some("X-Twilio-Error: 32204 not owned"));
         assert_eq!(failure.retry_after, Some(Duration::from_secs(120)));
     }
 

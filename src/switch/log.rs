@@ -33,6 +33,11 @@ pub(super) fn trunk(status: &TrunkStatus) {
         TrunkStatus::LargeByUdp { trunk } => {
             tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
         }
+        TrunkStatus::Down { trunk } => tracing::error!(%trunk, "the trunk no longer answers OPTIONS"),
+        TrunkStatus::Up { trunk } => tracing::info!(%trunk, "the trunk answers OPTIONS again"),
+        TrunkStatus::SeenAt { trunk, address } => {
+            tracing::info!(%trunk, %address, "the trunk sees us at another address");
+        }
         TrunkStatus::Left { trunk } => tracing::info!(%trunk, "de-registered"),
     }
 }

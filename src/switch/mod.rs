@@ -20,5 +20,6 @@ mod trunk_address;
 pub use run::{Order, Status, Switch};
 pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
+    trunks_of,
 };
 pub use sip_transport::Tls;

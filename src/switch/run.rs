@@ -24,7 +24,7 @@ use super::start::{
     concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
 };
 use super::trace_retention;
-use super::trunk_address::{self, Found};
+use super::trunk_address::{Found, watch_trunks};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::config::{Config, Listen};
@@ -91,6 +91,8 @@ pub struct Status {
     pub bans: u64,
     /// Datagrams that the system did not take.
     pub sip_unsent: u64,
+    /// Calls turned away because more came in a second than are taken.
+    pub calls_over_rate: u64,
     /// Open connections over TCP and TLS.
     pub sip_connections: usize,
 }
@@ -129,7 +131,7 @@ impl Switch {
         let (orders, orders_in) = mpsc::channel(16);
         let (status_out, status) = watch::channel(Status::default());
         let (found_out, found) = mpsc::channel(64);
-        watch_trunks(config, &listen, &found_out);
+        watch_trunks(config, &listen, &found_out)?;
         let recorder = opened.writer.recorder();
         let advertised = public.or_else(|| concrete(bound, config, &listen));
         let mut running = Running {
@@ -204,7 +206,7 @@ impl Switch {
         let trunks = setup::trunks_of(config, &self.listen)?;
         let directory = directory_of(self.store()).await?;
         let (found_out, found) = mpsc::channel(64);
-        watch_trunks(config, &self.listen, &found_out);
+        watch_trunks(config, &self.listen, &found_out)?;
         let reloaded = Box::new(Reloaded {
             trunks,
             routes,
@@ -307,8 +309,11 @@ impl Running {
                     }
                 }
                 Some(found) = found.recv() => {
-                    let Found { trunk, targets, local } = found;
-                    self.engine.handle_input(self.clock.now(), Input::TrunkResolved { trunk, targets, local });
+                    let Found { trunk, targets, registrars, local } = found;
+                    let (now, name) = (self.clock.now(), trunk.clone());
+                    let resolved = Input::RegistrarsResolved { trunk: name, targets: registrars };
+                    self.engine.handle_input(now, resolved);
+                    self.engine.handle_input(now, Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => {
                     if let Some(other) = self.obey(order) {
@@ -533,6 +538,7 @@ impl Running {
             sip_banned: guard.banned,
             traces: self.engine.trace_counters(),
             bans: guard.bans,
+            calls_over_rate: self.engine.calls_over_rate(),
             sip_unsent: self.transports.udp.unsent() + self.transports.connections.unsent(),
             sip_connections: self.transports.connections.count(),
         });
@@ -568,16 +574,6 @@ impl Running {
             Ok(Err(error)) => tracing::error!("stopped, but not every record was written: {error}"),
             Err(error) => tracing::error!("the record writer failed: {error}"),
         }
-    }
-}
-
-fn watch_trunks(config: &Config, listen: &[Listen], found: &mpsc::Sender<Found>) {
-    for trunk in &config.trunks {
-        tokio::spawn(trunk_address::watch(
-            trunk.clone(),
-            setup::listen_over(listen, trunk.transport),
-            found.clone(),
-        ));
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use media::{Clip, Law};
 
-use super::engine::{Recordings, Routes, Settings, Trunk, Wanted};
+use super::engine::{NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wanted};
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
-use crate::config::{CallerPrivacy, Codec, Config, LargeRequests, Listen, Secret, Transport, TrunkConfig};
+use crate::config::{
+    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig,
+};
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
 use crate::flow::run::Catalogues;
@@ -175,7 +177,12 @@ pub fn routes_of(
                 (None, Some(flow)) => Wanted::Flow(flow.clone()),
                 (None, None) => return None,
             };
-            Some((number.pattern.clone(), number.from_trunk.clone(), wanted))
+            Some(NumberRoute {
+                pattern: number.pattern.clone(),
+                from_trunk: number.from_trunk.clone(),
+                trunks: number.trunks.clone(),
+                wanted,
+            })
         })
         .collect();
     Routes::new(&numbers, campaigns, flows).map_err(|errors| errors.iter().map(ToString::to_string).collect())
@@ -213,6 +220,7 @@ pub(super) fn settings(
         recordings,
         languages: config.prompts.languages(),
         most_calls: most_calls(config),
+        calls_per_second: config.limits.calls_per_second,
         silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
         caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
         zip_detail: ZipDetail::default(),
@@ -234,14 +242,20 @@ pub(super) fn listen_over(listen: &[Listen], transport: Transport) -> Vec<Socket
     }
 }
 
-/// The trunks as the engine uses them.
-pub(super) fn trunks_of(config: &Config, listen: &[Listen]) -> Result<Vec<Trunk>, StartError> {
+/// The trunks as the engine uses them, in the order in which calls go out by them.
+pub fn trunks_of(config: &Config, listen: &[Listen]) -> Result<Vec<Trunk>, StartError> {
     let trunks: Result<Vec<_>, String> = config
         .trunks
         .iter()
         .map(|trunk| trunk_of(config, trunk, listen))
         .collect();
-    trunks.map_err(|problem| StartError::Configuration(vec![problem]))
+    let mut trunks = trunks.map_err(|problem| StartError::Configuration(vec![problem]))?;
+    let wanted = &config.calls.trunks;
+    trunks.sort_by_key(|trunk| {
+        let place = wanted.iter().position(|name| *name == trunk.name);
+        place.unwrap_or(wanted.len())
+    });
+    Ok(trunks)
 }
 
 /// Not more than a quarter of the ports: a small range is for calls.
@@ -266,13 +280,17 @@ fn most_calls(config: &Config) -> usize {
 }
 
 fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<Trunk, String> {
-    let password = trunk.password.as_ref().map(Secret::reveal).transpose();
-    let password = password.map_err(|problem| format!("[[trunk]] {}: password: {problem}", trunk.name))?;
+    let credentials = credentials_of(trunk, "password", &trunk.username, &trunk.password)?;
+    let accepts = credentials_of(
+        trunk,
+        "accept_password",
+        &trunk.accept_username,
+        &trunk.accept_password,
+    )?;
     let ours = listen_over(listen, trunk.transport);
     let port = ours.first().map_or(5060, SocketAddr::port);
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     Ok(Trunk {
-        name: trunk.name.clone(),
-        host: trunk.host.clone(),
         public: config
             .sip
             .public_address
@@ -287,23 +305,20 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
                 prefix: network.prefix,
             })
             .collect(),
-        credentials: trunk
-            .username
-            .clone()
-            .zip(password)
-            .map(|(username, password)| sip::Credentials {
-                username,
-                password,
-                realm: None,
-            }),
-        register: trunk
-            .register
-            .then(|| Duration::from_secs(u64::from(trunk.register_seconds))),
+        credentials,
+        accepts,
+        register: trunk.register.then(|| seconds(trunk.register_seconds)),
+        route: trunk
+            .proxy
+            .first()
+            .and_then(|proxy| trunk.proxy_route.value(proxy)),
+        registrar: trunk.registrar.first().map(|place| host_of(place)),
         number_format: trunk.number_format,
+        number_format_in: trunk.number_format_in,
         dial_prefix: trunk.dial_prefix.clone(),
         caller_id: trunk.caller_id.clone(),
-        identity: trunk.identity,
-        from_user: trunk.from_user,
+        recipe: recipe_of(trunk),
+        dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
         laws: trunk
             .codecs
@@ -314,9 +329,57 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
             })
             .collect(),
         channels: trunk.channels,
-        options_every: (trunk.options_seconds > 0)
-            .then(|| Duration::from_secs(u64::from(trunk.options_seconds))),
+        calls_per_second: trunk.calls_per_second,
+        failover: trunk.failover.clone(),
+        options_every: (trunk.options_seconds > 0).then(|| seconds(trunk.options_seconds)),
+        options_failures: trunk.options_failures,
+        ..Trunk::new(trunk.name.clone(), trunk.host.clone())
     })
+}
+
+fn credentials_of(
+    trunk: &TrunkConfig,
+    key: &str,
+    username: &Option<String>,
+    password: &Option<Secret>,
+) -> Result<Option<sip::Credentials>, String> {
+    let password = password.as_ref().map(Secret::reveal).transpose();
+    let password = password.map_err(|problem| format!("[[trunk]] {}: {key}: {problem}", trunk.name))?;
+    Ok(username
+        .clone()
+        .zip(password)
+        .map(|(username, password)| sip::Credentials {
+            username,
+            password,
+            realm: None,
+        }))
+}
+
+fn recipe_of(trunk: &TrunkConfig) -> Recipe {
+    Recipe {
+        identity: trunk.identity.clone(),
+        from_user: trunk.from_user,
+        from_host: trunk.from_host.clone(),
+        display: trunk.display_name.clone(),
+        withhold: trunk.withhold,
+        diversion: trunk.diversion,
+        user_phone: trunk.user_phone,
+        headers: trunk
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    }
+}
+
+/// A place without its port.
+fn host_of(place: &str) -> String {
+    match Place::parse(place, Transport::Udp) {
+        Some(Place::Name { name, .. }) => name,
+        Some(Place::Address(SocketAddr::V6(address))) => format!("[{}]", address.ip()),
+        Some(Place::Address(address)) => address.ip().to_string(),
+        None => place.to_owned(),
+    }
 }
 
 /// Prompts that the flows name and that no recording exists for.
@@ -360,26 +423,12 @@ pub fn simulation_settings(
     Settings {
         sip: sip::EndpointConfig::default(),
         trunks: vec![Trunk {
-            name: trunk.clone(),
-            host: "trunk.invalid".to_owned(),
-            public: None,
-            transport: sip::Transport::Udp,
-            large_by_tcp: false,
-            networks: Vec::new(),
-            credentials: None,
-            register: None,
-            number_format: crate::call::number::NumberFormat::PlusE164,
-            dial_prefix: String::new(),
-            caller_id: None,
-            identity: crate::call::number::IdentityForm::default(),
-            from_user: crate::call::number::FromUser::default(),
             destinations: ["+1XXXXXXXXXX", "X*"]
                 .iter()
                 .filter_map(|text| text.parse().ok())
                 .collect(),
-            laws: vec![Law::Mu, Law::A],
             channels: 10_000,
-            options_every: None,
+            ..Trunk::new(trunk.clone(), "trunk.invalid")
         }],
         routes,
         directory,
@@ -387,6 +436,7 @@ pub fn simulation_settings(
         recordings,
         languages: config.prompts.languages(),
         most_calls: 10_000,
+        calls_per_second: 0,
         silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
         caller_key: None,
         zip_detail: ZipDetail::Full,

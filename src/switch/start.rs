@@ -13,7 +13,7 @@ use super::setup::{self, StartError};
 use super::sip_transport::Tls;
 use super::trunk_address;
 use crate::call::record::UtcMicros;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Place};
 use crate::directory::Directory;
 use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer, WriterConfig};
 
@@ -117,11 +117,12 @@ pub(super) fn concrete(bound: IpAddr, config: &Config, listen: &[Listen]) -> Opt
         return None;
     }
     let target = config.trunks.iter().find_map(|trunk| {
-        let wanted = trunk.proxy.as_ref().unwrap_or(&trunk.host);
-        wanted
-            .parse::<SocketAddr>()
-            .ok()
-            .or_else(|| Some(SocketAddr::new(wanted.parse().ok()?, 5060)))
+        let places = trunk.places().iter();
+        let parsed = places.filter_map(|place| Place::parse(place, trunk.transport));
+        parsed.into_iter().find_map(|place| match place {
+            Place::Address(address) => Some(address),
+            Place::Name { .. } => None,
+        })
     });
     let any_public = SocketAddr::from(([192, 0, 2, 1], 5060));
     let listen: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();

@@ -7,6 +7,7 @@
 )]
 
 mod hotline;
+mod lines;
 mod office_hours;
 mod reflection;
 mod reload;
@@ -15,5 +16,7 @@ mod sim;
 mod strangers;
 mod support;
 mod trace;
+mod trunk_failover;
+mod trunk_recipes;
 mod unkind_networks;
 mod zip_cases;

@@ -14,4 +14,5 @@ mod running;
 mod tracing;
 mod transports;
 mod trunk;
+mod trunk_names;
 mod trunks;

@@ -72,8 +72,8 @@ fn tables_hold_what_each_provider_insists_on() {
     assert!(!twilio.register && twilio.host.ends_with(".pstn.twilio.com"));
     let sipgate = filled_in("sipgate");
     assert_eq!(
-        (sipgate.identity, sipgate.from_user, sipgate.number_format),
-        (IdentityForm::Ppi, FromUser::Account, NumberFormat::E164)
+        (&sipgate.identity[..], sipgate.from_user, sipgate.number_format),
+        (&[IdentityForm::Ppi][..], FromUser::Account, NumberFormat::E164)
     );
     assert_eq!(sipgate.codecs[0], Codec::Pcma);
     let bandwidth = filled_in("bandwidth");

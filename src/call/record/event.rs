@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, EndedBy, KeptZip, LegNumber, UtcMicros};
+use super::{Cause, EndedBy, KeptZip, LegNumber, Phrase, UtcMicros};
 use crate::call::disposition::LegDisposition;
 use crate::units::{Language, OfficeId, State, TargetId, TrunkName};
 
@@ -109,6 +109,10 @@ pub enum EventKind {
         #[serde(flatten)]
         cause: Cause,
     },
+    /// What the trunk said beside the status that ended a leg: Reason, X-Twilio-Error, Warning.
+    TrunkSaid {
+        text: Phrase,
+    },
     /// Another number or office is tried for the same target.
     FailedOver {
         office: OfficeId,
@@ -188,6 +192,7 @@ impl EventKind {
             Self::OfficeClosed { .. } => "office_closed",
             Self::Dialled { .. } => "dialled",
             Self::DialFailed { .. } => "dial_failed",
+            Self::TrunkSaid { .. } => "trunk_said",
             Self::FailedOver { .. } => "failed_over",
             Self::Bridged { .. } => "bridged",
             Self::Unbridged => "unbridged",

@@ -128,6 +128,7 @@ pub(super) fn event(kind: &EventKind) -> String {
             codes if codes.is_empty() => disposition.words().to_owned(),
             codes => format!("{} ({codes})", disposition.words()),
         },
+        TrunkSaid { text } => format!("the trunk said: {text}"),
         _ => talk(kind),
     }
 }

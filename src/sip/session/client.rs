@@ -6,40 +6,12 @@ use std::time::Instant;
 use super::{ALLOW, Change, MAX_DIALOGS, SUPPORTED, Session, State, sdp_hash};
 use crate::dialog::{Ack, Dialog};
 use crate::event::{Event, Invite, InviteError, SessionId};
+use crate::identity::check_header;
 use crate::message::{Message, Method, Name, SessionExpires, Uri, Writer, is_clean};
 use crate::reason::{failure, local_failure};
 use crate::slab::Key;
 use crate::transaction::Tell;
 use crate::wire::{Owner, Path, Purpose, Wire, slot_text};
-
-/// Headers that the session writes itself.
-fn is_reserved(name: Name) -> bool {
-    matches!(
-        name,
-        Name::Via
-            | Name::From
-            | Name::To
-            | Name::CallId
-            | Name::CSeq
-            | Name::Contact
-            | Name::Route
-            | Name::RecordRoute
-            | Name::MaxForwards
-            | Name::ContentLength
-            | Name::ContentType
-            | Name::ContentEncoding
-            | Name::Require
-            | Name::ProxyRequire
-            | Name::Supported
-            | Name::Allow
-            | Name::SessionExpires
-            | Name::MinSe
-            | Name::RSeq
-            | Name::RAck
-            | Name::Authorization
-            | Name::ProxyAuthorization
-    )
-}
 
 /// Checks the texts of an outgoing call, so that none can become a header of its own.
 fn check(invite: &Invite) -> Result<(), InviteError> {
@@ -50,11 +22,10 @@ fn check(invite: &Invite) -> Result<(), InviteError> {
         .display
         .as_ref()
         .is_none_or(|display| is_clean(display.as_bytes()));
-    let headers_are_valid = invite.headers.iter().all(|(name, value)| {
-        let mut writer = Writer::fragment();
-        writer.header(name, value.as_bytes());
-        writer.into_lines().is_ok() && !is_reserved(Name::from_bytes(name.as_bytes()))
-    });
+    let headers_are_valid = invite
+        .headers
+        .iter()
+        .all(|(name, value)| check_header(name, value).is_ok());
     let has_offer = !invite.sdp.is_empty();
     match uris_are_valid && display_is_clean && headers_are_valid && has_offer {
         true => Ok(()),

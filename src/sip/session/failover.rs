@@ -1,20 +1,61 @@
-//! Other targets of the same peer: for an INVITE that nobody answers, and for requests of a call whose way died
-//! (RFC 3263 §4.3).
+//! Requests that are sent again: in another form, or to another target of the same peer, because nobody answers the
+//! INVITE or the way of a call died (RFC 3263 §4.3).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Change, Session, State};
+use super::{Session, State};
+use crate::message::{Message, Name, Revision, revise};
 use crate::peers::PeerEntry;
 use crate::reason::local_failure;
 use crate::slab::Key;
 use crate::transaction::Tell;
-use crate::wire::{Path, Purpose, Wire};
+use crate::wire::{Owner, Path, Purpose, Wire};
 
 /// Times that requests of one call are sent another way without an answer in between.
 const MOST_DETOURS: u8 = 2;
 
+/// How a request sent again differs.
+#[derive(Debug, Default)]
+pub(super) struct Change<'a> {
+    pub path: Option<Path>,
+    pub credentials: &'a [u8],
+    pub replace: &'a [(Name, &'static str, String)],
+}
+
 impl Session {
+    /// Sends the request of `key` again as a new transaction, with credentials and replaced headers.
+    pub(super) fn resubmit(
+        &mut self,
+        wire: &mut Wire,
+        now: Instant,
+        key: Key,
+        purpose: Purpose,
+        change: Change<'_>,
+    ) -> Option<Key> {
+        let (bytes, old_path) = wire.request_of(key).map(|(bytes, path)| (bytes.to_vec(), path))?;
+        let path = change.path.unwrap_or(old_path);
+        let mut scratch = Vec::new();
+        let request = Message::parse(&bytes, &mut scratch).ok()?;
+        self.cseq += 1;
+        let cseq = self.cseq;
+        let owner = Owner::Session(self.id, purpose);
+        let sent = wire.request(now, path, owner, request.cseq.method, |via| {
+            revise(
+                &request,
+                &Revision {
+                    via,
+                    cseq,
+                    credentials: change.credentials,
+                    replace: change.replace,
+                },
+            )
+        });
+        let key = sent.ok()?;
+        self.live += 1;
+        Some(key)
+    }
+
     fn entry<'a>(&self, wire: &'a Wire) -> Option<&'a PeerEntry> {
         wire.peers.get(self.peer)
     }

@@ -22,7 +22,7 @@ use crate::deadlines::Waiting;
 use crate::dialog::Dialog;
 use crate::digest::{Authenticator, MAX_ATTEMPTS, Unanswerable};
 use crate::event::{Ended, Event, Failure, Reason, SessionId, Sighting};
-use crate::message::{BuildError, Message, Method, Name, Revision, Writer, revise};
+use crate::message::{BuildError, Message, Method, Name, Writer};
 use crate::peer::PeerId;
 use crate::reply::Response;
 use crate::slab::Key;
@@ -31,6 +31,7 @@ use crate::wire::{Owner, Path, Purpose, Report, Wire};
 
 pub(crate) use acceptable::{has_contact, takes_sdp, unsupported};
 use exchange::Exchange;
+use failover::Change;
 use refresh::Refresh;
 pub(crate) use refresh::is_too_brief;
 use reliable::Reliable;
@@ -297,38 +298,6 @@ impl Session {
         Ok(writer)
     }
 
-    /// Sends the request of `key` again as a new transaction, with credentials and replaced headers.
-    fn resubmit(
-        &mut self,
-        wire: &mut Wire,
-        now: Instant,
-        key: Key,
-        purpose: Purpose,
-        change: Change<'_>,
-    ) -> Option<Key> {
-        let (bytes, old_path) = wire.request_of(key).map(|(bytes, path)| (bytes.to_vec(), path))?;
-        let path = change.path.unwrap_or(old_path);
-        let mut scratch = Vec::new();
-        let request = Message::parse(&bytes, &mut scratch).ok()?;
-        self.cseq += 1;
-        let cseq = self.cseq;
-        let owner = Owner::Session(self.id, purpose);
-        let sent = wire.request(now, path, owner, request.cseq.method, |via| {
-            revise(
-                &request,
-                &Revision {
-                    via,
-                    cseq,
-                    credentials: change.credentials,
-                    replace: change.replace,
-                },
-            )
-        });
-        let key = sent.ok()?;
-        self.live += 1;
-        Some(key)
-    }
-
     /// Answers a 401 or 407 by sending the request again; `None` when that must not or cannot be.
     fn authenticate(
         &mut self,
@@ -566,14 +535,6 @@ impl Session {
             wire.tell(event);
         }
     }
-}
-
-/// How a request sent again differs.
-#[derive(Debug, Default)]
-struct Change<'a> {
-    path: Option<Path>,
-    credentials: &'a [u8],
-    replace: &'a [(Name, &'static str, String)],
 }
 
 fn method_of(purpose: Purpose) -> Method {

@@ -24,6 +24,8 @@ use crate::flow::run::Run;
 use crate::units::{CallId, Language, PhoneNumber};
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// For a call that was one too many for its second.
+const RETRY_SOON: Duration = Duration::from_secs(2);
 
 impl Exchange {
     /// Takes a call on, or turns it away with the right status. Calls that are turned away for want of room are
@@ -48,11 +50,16 @@ impl Exchange {
         } else {
             invite.user.as_str()
         };
-        let number = NumberFormat::read(user);
+        let number = NumberFormat::read_as(self.settings.trunks[index].number_format_in, user);
         let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
             self.endpoint.reject(now.monotonic, session, 404, None);
             return None;
         };
+        if self.is_over_rate(now) {
+            self.endpoint
+                .reject(now.monotonic, session, 503, Some(RETRY_SOON));
+            return None;
+        }
         let opened = self.opened(now, &route, index, invite);
         self.trace_call(now, &opened, &route, index, invite);
         let full = calls >= self.settings.most_calls || self.is_full(index, &route);
@@ -75,7 +82,7 @@ impl Exchange {
             number: LegNumber(0),
             peer,
             trunk: trunk.clone(),
-            seat,
+            seat: self.seat_seen_by(index, seat),
             laws: self.settings.trunks[index].laws.clone(),
             source: self.source_rule(index, None, None),
             signals: invite.source.map(|source| source.ip()),
@@ -93,6 +100,19 @@ impl Exchange {
         let described = caller.agreed.as_ref().and_then(|agreed| agreed.remote);
         caller.set_source(self.source_rule(index, described, caller.signals));
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
+    }
+
+    /// Whether a call is one too many for this second. Such calls are only counted: what is too much for the second is
+    /// too much for the disk.
+    fn is_over_rate(&mut self, now: Now) -> bool {
+        let per_second = self.settings.calls_per_second;
+        let delay = self.incoming.delay(now.monotonic, per_second, per_second);
+        if delay.is_zero() {
+            self.incoming.take(now.monotonic, per_second);
+        } else {
+            self.over_rate += 1;
+        }
+        !delay.is_zero()
     }
 
     fn begin(
@@ -129,6 +149,7 @@ impl Exchange {
         book.note(at, None, EventKind::Admitted, &mut self.changes);
         self.endpoint.ring(now.monotonic, caller.session);
         let language = self.language_of(&route);
+        let (trunks, called) = (Arc::clone(&route.trunks), number.parse().ok());
         let run = Run::new(route.flow, route.campaign, number, language);
         let call = Call {
             key,
@@ -138,6 +159,9 @@ impl Exchange {
             directory: Arc::clone(&self.settings.directory),
             caller,
             callee: None,
+            dialling: None,
+            trunks,
+            called,
             ended_legs: Vec::new(),
             next_leg: 1,
             pending: VecDeque::new(),

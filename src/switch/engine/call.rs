@@ -10,8 +10,8 @@ use crate::call::leg::Leg;
 use crate::call::record::{CallDetails, EndedBy, LegNumber, UtcMicros};
 use crate::call::timers::CallKey;
 use crate::directory::Directory;
-use crate::flow::run::{Event as FlowEvent, Run, TimerName};
-use crate::units::Language;
+use crate::flow::run::{DialRequest, Event as FlowEvent, Run, TimerName};
+use crate::units::{Language, PhoneNumber, TrunkName};
 
 /// Which of a call's legs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +24,13 @@ pub(super) enum Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Timer {
     Flow(TimerName),
+    /// A call that was one too many for its trunk's second goes out.
+    Dial,
     /// A stream's totals should have come by now.
     Totals,
 }
 
-pub(super) const ALL_TIMERS: [Timer; 9] = [
+pub(super) const ALL_TIMERS: [Timer; 10] = [
     Timer::Flow(TimerName::Input),
     Timer::Flow(TimerName::AfterZip),
     Timer::Flow(TimerName::Ring),
@@ -37,6 +39,7 @@ pub(super) const ALL_TIMERS: [Timer; 9] = [
     Timer::Flow(TimerName::Star),
     Timer::Flow(TimerName::Menu),
     Timer::Flow(TimerName::Session),
+    Timer::Dial,
     Timer::Totals,
 ];
 
@@ -46,6 +49,26 @@ pub(super) struct CallEnding {
     pub disposition: SessionDisposition,
     pub by: EndedBy,
     pub at: UtcMicros,
+}
+
+/// What is being dialled, while another trunk may yet carry it.
+#[derive(Debug)]
+pub(super) struct Dialling {
+    pub request: DialRequest,
+    /// Places of the trunks that were tried.
+    pub tried: Vec<usize>,
+    /// The trunk for whose next second the call waits.
+    pub waits_for: Option<usize>,
+}
+
+impl Dialling {
+    pub fn new(request: DialRequest) -> Self {
+        Self {
+            request,
+            tried: Vec::new(),
+            waits_for: None,
+        }
+    }
 }
 
 /// One call.
@@ -60,6 +83,11 @@ pub(super) struct Call {
     pub directory: Arc<Directory>,
     pub caller: Leg,
     pub callee: Option<Leg>,
+    pub dialling: Option<Dialling>,
+    /// Trunks by which it goes out, in order; empty for those of all calls.
+    pub trunks: Arc<[TrunkName]>,
+    /// The number of ours that the caller dialled.
+    pub called: Option<PhoneNumber>,
     /// Legs that ended and whose totals are outstanding.
     pub ended_legs: Vec<Leg>,
     pub next_leg: u16,

@@ -5,16 +5,17 @@ use std::time::Duration;
 use media::Law;
 use media::sdp::{Direction as Sending, Local};
 use rand_core::RngCore;
-use sip::{Invite, Party as SipParty};
 
 use super::Now;
-use super::call::{Call, Side};
+use super::call::{Call, Dialling, Side, Timer};
+use super::choice::{Chosen, NoTrunk, is_the_trunks};
 use super::exchange::Exchange;
+use super::recipe::Asked;
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
 use crate::call::leg::{Leg, LegSetup, LegState};
-use crate::call::number::{Dialled, FromUser};
+use crate::call::number::Dialled;
 use crate::call::record::{
-    Cause, Choice, Direction, EndedBy, EventKind, LegOpened, Party, Phrase, UtcMicros,
+    Cause, Choice, Direction, EndedBy, EventKind, LegNumber, LegOpened, Party, Phrase, UtcMicros,
 };
 use crate::flow::run::{DialRequest, Event as FlowEvent};
 
@@ -24,32 +25,74 @@ pub(super) const NO_SOUND_AT_ALL: Duration = Duration::from_secs(10);
 impl Exchange {
     /// Dials. Whatever prevents it is told to the flow as the leg's end, and stands in the record.
     pub(super) fn dial(&mut self, now: Now, call: &mut Call, request: DialRequest) {
-        let number = call.new_leg();
         if call.max_forwards <= 1 {
-            self.open_leg_record(now, call, number, &request, None);
-            let reason = "too_many_hops".to_owned();
-            self.note(now, call, Some(number), EventKind::Decision { reason });
-            return self.fail_dial(now, call, number, LegDisposition::TrunkError);
+            let why = NoTrunk::too_many_hops();
+            return self.fail_dial(now, call, &request, why);
         }
-        let (index, dialled) = match self.choose_trunk(call, &request) {
-            Ok(chosen) => chosen,
-            Err((disposition, reason)) => {
-                self.open_leg_record(now, call, number, &request, None);
-                self.note(now, call, Some(number), EventKind::Decision { reason });
-                return self.fail_dial(now, call, number, disposition);
+        match self.choose_trunk(now, call, &request, &[]) {
+            Ok(chosen) => {
+                call.dialling = Some(Dialling::new(request));
+                self.dial_by(now, call, chosen);
             }
+            Err(why) => self.fail_dial(now, call, &request, why),
+        }
+    }
+
+    /// Dials by a trunk, at once or when its second has room. What is dialled stands in the call.
+    fn dial_by(&mut self, now: Now, call: &mut Call, chosen: Chosen) {
+        let Some(mut dialling) = call.dialling.take() else {
+            return;
         };
-        self.open_leg_record(now, call, number, &request, Some(index));
+        let Chosen {
+            index,
+            dialled,
+            delay,
+        } = chosen;
+        let per_second = self.settings.trunks[index].calls_per_second;
+        self.lines[index].rate.take(now.monotonic, per_second);
+        if !delay.is_zero() {
+            dialling.waits_for = Some(index);
+            call.dialling = Some(dialling);
+            return self.timers.set(call.key, Timer::Dial, now.monotonic + delay);
+        }
+        dialling.tried.push(index);
+        self.invite(now, call, dialling, index, &dialled);
+    }
+
+    /// The second came for which a call waited.
+    pub(super) fn dial_waiting(&mut self, now: Now, call: &mut Call) {
+        let Some(dialling) = call.dialling.as_mut() else {
+            return;
+        };
+        let Some(index) = dialling.waits_for.take() else {
+            return;
+        };
+        let request = dialling.request.clone();
+        // Its place in the second is paid for; all else may have changed.
+        match self.offer(now, index, &request) {
+            Ok(chosen) => {
+                if let Some(mut dialling) = call.dialling.take() {
+                    dialling.tried.push(index);
+                    self.invite(now, call, dialling, index, &chosen.dialled);
+                }
+            }
+            Err(why) => self.dial_next(now, call, index, why),
+        }
+    }
+
+    /// Sends the INVITE, as a leg of its own.
+    fn invite(&mut self, now: Now, call: &mut Call, dialling: Dialling, index: usize, dialled: &Dialled) {
+        let number = call.new_leg();
+        self.open_leg_record(now, call, number, &dialling.request, Some(index));
         let Some(seat) = self.take_seat() else {
-            let reason = "no_media_port".to_owned();
-            self.note(now, call, Some(number), EventKind::Decision { reason });
-            return self.fail_dial(now, call, number, LegDisposition::SystemError);
+            let why = NoTrunk::new(LegDisposition::SystemError, "no_media_port");
+            return self.fail_leg(now, call, number, why);
         };
         let setup = LegSetup {
             number,
             peer: Self::peer_id(index),
             trunk: self.settings.trunks[index].name.clone(),
-            seat,
+            seat: self.seat_seen_by(index, seat),
             laws: self.laws_like_the_callers(index, call.caller.law()),
             source: self.source_rule(index, None, None),
             signals: self.lines[index].targets.first().map(|target| target.ip()),
@@ -57,72 +100,93 @@ impl Exchange {
             sdp_id: self.random.next_u32() >> 1,
             silence_after: Some(NO_SOUND_AT_ALL),
         };
-        let mut local = Local::new(setup.sdp_id, seat.address, &setup.laws);
-        let offer = local.offer(Sending::SendReceive);
-        let invite = self.invite(index, &dialled, offer, call);
+        let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.laws);
+        let asked = Asked {
+            peer: setup.peer,
+            dialled,
+            called: call.called.as_ref(),
+            max_forwards: call.max_forwards.saturating_sub(1),
+            sdp: local.offer(Sending::SendReceive),
+        };
+        let invite = self.settings.trunks[index].invite(asked);
         match self.endpoint.invite(now.monotonic, invite) {
             Ok(session) => {
                 self.sessions.insert(session, (call.key, Side::Callee));
                 self.streams.insert(seat.stream, (call.key, Side::Callee));
                 self.lines[index].calls += 1;
-                let shown = request.public_number.as_ref();
+                let shown = dialling.request.public_number.as_ref();
                 self.trace_leg(call.book.call(), number, session, index, shown);
-                call.callee = Some(Leg::dialled(session, setup, local));
-                let dialled = EventKind::Dialled {
-                    target: request.target,
-                    office: request.office,
-                    trunk: Some(self.settings.trunks[index].name.clone()),
-                    attempt: request.attempt,
+                let told = EventKind::Dialled {
+                    target: dialling.request.target.clone(),
+                    office: dialling.request.office.clone(),
+                    trunk: Some(setup.trunk.clone()),
+                    attempt: dialling.request.attempt,
                 };
-                self.note(now, call, Some(number), dialled);
+                call.callee = Some(Leg::dialled(session, setup, local));
+                self.note(now, call, Some(number), told);
+                let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
+                if another.is_ok() {
+                    self.endpoint.hurry(now.monotonic, session);
+                }
+                call.dialling = Some(dialling);
             }
             Err(error) => {
                 self.add_seat(seat);
-                let reason = format!("invite_refused: {error}");
+                let why = NoTrunk::new(LegDisposition::TrunkError, format!("invite_refused: {error}"));
+                let (disposition, reason) = (why.disposition, why.reason.clone());
                 self.note(now, call, Some(number), EventKind::Decision { reason });
-                self.fail_dial(now, call, number, LegDisposition::TrunkError);
+                self.close_undialled(now, call, number, disposition);
+                call.dialling = Some(dialling);
+                self.dial_next(now, call, index, why);
             }
         }
     }
 
-    /// The first trunk that may carry the number and has a free channel.
-    fn choose_trunk(
-        &self,
-        call: &Call,
-        request: &DialRequest,
-    ) -> Result<(usize, Dialled), (LegDisposition, String)> {
-        let mut refused = (LegDisposition::TrunkError, "no_trunk".to_owned());
-        for index in self.trunks_by_health() {
-            let trunk = &self.settings.trunks[index];
-            if request.trunk.as_ref().is_some_and(|wanted| *wanted != trunk.name)
-                || !self.lines[index].serves(call.generation)
-            {
-                continue;
-            }
-            match Dialled::check(&request.number, &trunk.destinations) {
-                Err(why) => refused = (LegDisposition::NoNumber, format!("not_dialled: {why}")),
-                Ok(_) if self.lines[index].targets.is_empty() => {
-                    refused = (LegDisposition::TrunkError, "trunk_address_unknown".to_owned());
-                }
-                Ok(_) if self.lines[index].calls >= trunk.channels => {
-                    refused = (LegDisposition::Congestion, "trunk_full".to_owned());
-                }
-                Ok(dialled) => return Ok((index, dialled)),
+    /// A trunk failed before anything came of the call: dials by the next one, or tells the flow why there is none.
+    fn dial_next(&mut self, now: Now, call: &mut Call, failed: usize, why: NoTrunk) {
+        let Some(dialling) = call.dialling.as_mut() else {
+            return;
+        };
+        if !dialling.tried.contains(&failed) {
+            dialling.tried.push(failed);
+        }
+        let (request, tried) = (dialling.request.clone(), dialling.tried.clone());
+        match self.choose_trunk(now, call, &request, &tried) {
+            Ok(chosen) => self.dial_by(now, call, chosen),
+            Err(_) => {
+                call.dialling = None;
+                self.fail_dial(now, call, &request, why);
             }
         }
-        Err(refused)
     }
 
-    /// Trunks in the order of the configuration, those that are registered, or need not be, first; those that are
-    /// being left, last.
-    fn trunks_by_health(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.settings.trunks.len()).collect();
-        order.sort_by_key(|&index| {
-            let line = &self.lines[index];
-            let unregistered = self.settings.trunks[index].register.is_some() && !line.registered;
-            (line.retired.is_some(), unregistered, line.rank)
-        });
-        order
+    /// Goes on to the next trunk when a leg failed by the fault of its own, and no sound of it was promised to the
+    /// caller. The leg that failed stands in the record.
+    fn goes_on(&mut self, now: Now, call: &mut Call, failure: &sip::Failure, cause: &Cause) -> bool {
+        let Some(leg) = call.callee.as_ref().filter(|leg| leg.is_up()) else {
+            return false;
+        };
+        let (index, rang, heard) = (Self::index_of(leg.peer), leg.ringing_at.is_some(), leg.heard);
+        let codes = &self.settings.trunks[index].failover;
+        if heard || call.bridged || !is_the_trunks(failure, rang, codes) {
+            return false;
+        }
+        let Some(dialling) = &call.dialling else {
+            return false;
+        };
+        let (request, tried) = (dialling.request.clone(), dialling.tried.clone());
+        let Ok(chosen) = self.choose_trunk(now, call, &request, &tried) else {
+            return false;
+        };
+        let disposition = disposition_of(failure);
+        let number = leg.number;
+        let reason = "next_trunk".to_owned();
+        self.note(now, call, Some(number), EventKind::Decision { reason });
+        let dialling = call.dialling.take();
+        self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
+        call.dialling = dialling;
+        self.dial_by(now, call, chosen);
+        true
     }
 
     /// The trunk's codecs, with the one the caller's side uses first: nothing is to be converted then.
@@ -132,46 +196,11 @@ impl Exchange {
         laws
     }
 
-    fn invite(&self, index: usize, dialled: &Dialled, offer: Vec<u8>, call: &Call) -> Invite {
-        let trunk = &self.settings.trunks[index];
-        let uri = format!(
-            "sip:{}{}@{}",
-            trunk.dial_prefix,
-            trunk.number_format.write(dialled),
-            trunk.host
-        );
-        let account = trunk
-            .credentials
-            .as_ref()
-            .map(|credentials| credentials.username.as_str());
-        let shown = trunk
-            .caller_id
-            .as_ref()
-            .map(|number| trunk.number_format.write_own(number));
-        let user = match trunk.from_user {
-            FromUser::Number => shown.as_deref().or(account),
-            FromUser::Account => account,
-        };
-        let from = format!("sip:{}@{}", user.unwrap_or("anonymous"), trunk.host);
-        let identity = shown
-            .as_deref()
-            .and_then(|number| trunk.identity.header(number, &trunk.host));
-        Invite {
-            peer: Self::peer_id(index),
-            to: uri.clone(),
-            uri,
-            from: SipParty::new(from),
-            headers: identity.into_iter().collect(),
-            max_forwards: Some(call.max_forwards.saturating_sub(1)),
-            sdp: offer,
-        }
-    }
-
     fn open_leg_record(
         &mut self,
         now: Now,
         call: &mut Call,
-        number: crate::call::record::LegNumber,
+        number: LegNumber,
         request: &DialRequest,
         trunk: Option<usize>,
     ) {
@@ -204,13 +233,16 @@ impl Exchange {
         call.book.open_leg(opened, &mut self.changes);
     }
 
-    fn fail_dial(
-        &mut self,
-        now: Now,
-        call: &mut Call,
-        number: crate::call::record::LegNumber,
-        disposition: LegDisposition,
-    ) {
+    /// Nothing was dialled: a leg of its own says so in the record, and the flow hears of it.
+    fn fail_dial(&mut self, now: Now, call: &mut Call, request: &DialRequest, why: NoTrunk) {
+        let number = call.new_leg();
+        self.open_leg_record(now, call, number, request, None);
+        self.fail_leg(now, call, number, why);
+    }
+
+    fn fail_leg(&mut self, now: Now, call: &mut Call, number: LegNumber, why: NoTrunk) {
+        let NoTrunk { disposition, reason } = why;
+        self.note(now, call, Some(number), EventKind::Decision { reason });
         self.close_undialled(now, call, number, disposition);
         call.pending.push_back(FlowEvent::CalleeEnded {
             disposition,
@@ -296,30 +328,30 @@ impl Exchange {
     }
 
     fn on_callee_failed(&mut self, now: Now, call: &mut Call, failure: &sip::Failure) {
-        let text = [failure.reason.text.as_deref(), failure.detail.as_deref()];
-        let reason = text.into_iter().flatten().collect::<Vec<_>>().join(", ");
-        let end = if failure.from_peer {
-            LegEnd::Refused(FinalResponse {
-                status: failure.status,
-                q850: failure.reason.cause,
-                phrase: &failure.phrase,
-                reason: &reason,
-            })
-        } else {
-            LegEnd::NoResponse
-        };
-        let disposition = LegDisposition::of(&end);
+        let Some(leg) = &call.callee else { return };
+        let (number, index) = (leg.number, Self::index_of(leg.peer));
+        let disposition = disposition_of(failure);
         let cause = Cause {
             sip_status: Some(failure.status),
             q850: failure.reason.cause,
             phrase: Some(Phrase::new(&failure.phrase)),
         };
-        let number = call.callee.as_ref().map(|leg| leg.number);
         let failed = EventKind::DialFailed {
             disposition,
             cause: cause.clone(),
         };
-        self.note(now, call, number, failed);
+        self.note(now, call, Some(number), failed);
+        let said = said(failure);
+        if !said.is_empty() {
+            let text = Phrase::new(&said);
+            self.note(now, call, Some(number), EventKind::TrunkSaid { text });
+        }
+        if let (503, Some(asked)) = (failure.status, failure.retry_after) {
+            self.lines[index].rest(now.monotonic, asked);
+        }
+        if self.goes_on(now, call, failure, &cause) {
+            return;
+        }
         self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
         call.pending
             .push_back(FlowEvent::CalleeEnded { disposition, cause });
@@ -337,6 +369,11 @@ impl Exchange {
     /// The flow ends the dialled leg. What became of it depends on how far it came.
     pub(super) fn hang_up_callee(&mut self, now: Now, call: &mut Call, wished: LegDisposition) {
         let at = UtcMicros::from(now.wall);
+        if let Some(dialling) = call.dialling.take_if(|dialling| dialling.waits_for.is_some()) {
+            self.timers.cancel(call.key, Timer::Dial);
+            let why = NoTrunk::new(wished, "left_while_waiting_for_the_trunk");
+            return self.fail_dial(now, call, &dialling.request, why);
+        }
         let Some(leg) = call.callee_up() else { return };
         let session = leg.session;
         let disposition = match (leg.answered_at, wished) {
@@ -360,6 +397,24 @@ impl Exchange {
             cause: Cause::default(),
         });
     }
+}
+
+fn disposition_of(failure: &sip::Failure) -> LegDisposition {
+    if !failure.from_peer {
+        return LegDisposition::of(&LegEnd::NoResponse);
+    }
+    LegDisposition::of(&LegEnd::Refused(FinalResponse {
+        status: failure.status,
+        q850: failure.reason.cause,
+        phrase: &failure.phrase,
+        reason: &said(failure),
+    }))
+}
+
+/// What a trunk said beside the status.
+fn said(failure: &sip::Failure) -> String {
+    let texts = [failure.reason.text.as_deref(), failure.detail.as_deref()];
+    texts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn talk_disposition(since: UtcMicros, at: UtcMicros, end: TalkEnd) -> LegDisposition {

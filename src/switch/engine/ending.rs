@@ -105,6 +105,7 @@ impl Exchange {
         ended_by: EndedBy,
         cause: Cause,
     ) {
+        call.dialling = None;
         let Some(mut leg) = call.callee.take() else { return };
         let at = UtcMicros::from(now.wall);
         if std::mem::take(&mut call.bridged) {
@@ -129,6 +130,7 @@ impl Exchange {
         by: EndedBy,
         cause: Cause,
     ) {
+        call.dialling = None;
         let at = UtcMicros::from(now.wall);
         call.ending = Some(CallEnding { disposition, by, at });
         for timer in ALL_TIMERS {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use media::sdp::address::Refusal;
 use media::{Clip, SourceRule, Start, StreamId};
@@ -11,6 +11,8 @@ use rand_core::{RngCore, SeedableRng};
 use sip::{Endpoint, Peer, PeerId, SessionId};
 
 use super::call::{Side, Timer};
+use super::line::Line;
+use super::rate::Rate;
 use super::reload::Generations;
 use super::settings::{Settings, TrunkState, TrunkStatus};
 use super::trace::Tracer;
@@ -38,36 +40,10 @@ pub(super) struct Exchange {
     seats_asked: usize,
     draining: bool,
     pub generations: Generations,
+    /// Calls that came in of late.
+    pub incoming: Rate,
+    pub over_rate: u64,
     pub trace: Tracer,
-}
-
-/// What is true of a trunk at this moment; its place is the place of the trunk in the settings.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Line {
-    pub resolved: bool,
-    pub registered: bool,
-    pub leaving: bool,
-    pub calls: u32,
-    /// Of these, calls that came in and have, or may want, a second leg.
-    pub inbound: u32,
-    /// When OPTIONS is sent next.
-    pub probe_at: Option<Instant>,
-    /// What the last OPTIONS was answered with; 408 for nothing.
-    pub probed: Option<u16>,
-    /// Where it is reached, best first.
-    pub targets: Vec<SocketAddr>,
-    /// Our address that reaches it.
-    pub local: Option<SocketAddr>,
-    /// We keep a registration there.
-    pub registering: bool,
-    /// Its place in the configuration.
-    pub rank: usize,
-    /// The configuration, by its number, that no longer has this trunk.
-    pub retired: Option<u64>,
-    /// When it is forgotten; requests that end its last calls are answered by then.
-    pub forget_at: Option<Instant>,
-    /// Nothing is left of it, and its place is free.
-    pub gone: bool,
 }
 
 impl Exchange {
@@ -75,12 +51,7 @@ impl Exchange {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut endpoint_seed = [0; 32];
         random.fill_bytes(&mut endpoint_seed);
-        let lines = (0..settings.trunks.len())
-            .map(|rank| Line {
-                rank,
-                ..Line::default()
-            })
-            .collect();
+        let lines = (0..settings.trunks.len()).map(Line::ranked).collect();
         Self {
             endpoint: Endpoint::new(settings.sip.clone(), endpoint_seed),
             settings,
@@ -99,6 +70,8 @@ impl Exchange {
             seats_asked: 0,
             draining: false,
             generations: Generations::default(),
+            incoming: Rate::default(),
+            over_rate: 0,
             trace: Tracer::default(),
         }
     }
@@ -194,6 +167,15 @@ impl Exchange {
         peer.0 as usize
     }
 
+    /// Where a trunk's registrars are, where that is not where its calls go.
+    pub fn set_registrars(&mut self, now: Now, name: &TrunkName, registrars: Vec<SocketAddr>) {
+        if let Some(index) = self.trunk_index(name) {
+            let targets = self.lines[index].targets.clone();
+            self.lines[index].take_targets(now.monotonic, targets, registrars);
+            self.set_peer(index);
+        }
+    }
+
     /// A trunk's addresses are known (anew): the SIP core may talk to it, and registers if it is to.
     pub fn set_targets(&mut self, now: Now, name: &TrunkName, targets: Vec<SocketAddr>, local: SocketAddr) {
         let Some(index) = self.trunk_index(name) else {
@@ -202,21 +184,20 @@ impl Exchange {
         if targets.is_empty() && self.lines[index].resolved {
             return;
         }
-        self.lines[index].local = Some(local);
-        self.lines[index].targets.clone_from(&targets);
-        self.set_peer(index);
-        let register = self.settings.trunks[index]
-            .register
-            .filter(|_| !self.draining && !targets.is_empty());
-        let registration = register.map(|expires| self.registration(index, expires));
         let line = &mut self.lines[index];
+        line.local = Some(local);
+        let registrars = std::mem::take(&mut line.registrars);
+        line.take_targets(now.monotonic, targets, registrars);
         let first_time = !line.resolved;
-        line.resolved |= !targets.is_empty();
-        if first_time && line.resolved {
+        line.resolved |= !line.targets.is_empty();
+        let begins = first_time && line.resolved;
+        if begins {
             line.probe_at = self.settings.trunks[index].options_every.map(|_| now.monotonic);
         }
-        if let (Some(registration), true) = (registration, first_time) {
-            self.endpoint.register(now.monotonic, registration);
+        self.set_peer(index);
+        self.guard_door(now, index);
+        if begins && !self.draining {
+            self.register(now, index);
         }
     }
 
@@ -226,32 +207,48 @@ impl Exchange {
         let Some(local) = line.local else { return };
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
-            public: trunk.public,
+            registrars: line.registrars.clone(),
+            former: line.former.iter().map(|(address, _)| *address).collect(),
+            public: self.outside(index),
             transport: trunk.transport,
             large_by_tcp: trunk.large_by_tcp,
             credentials: trunk.credentials.clone(),
+            accepts: trunk.accepts.clone(),
+            route: trunk.route.clone(),
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });
     }
 
-    fn registration(&mut self, index: usize, expires: Duration) -> sip::Registration {
-        self.lines[index].registering = true;
+    fn register(&mut self, now: Now, index: usize) {
         let trunk = &self.settings.trunks[index];
+        let Some(expires) = trunk.register else { return };
         let username = trunk
             .credentials
             .as_ref()
             .map_or("", |credentials| credentials.username.as_str());
-        sip::Registration {
+        let registration = sip::Registration {
             peer: Self::peer_id(index),
-            registrar: format!("sip:{}", trunk.host),
+            registrar: format!("sip:{}", trunk.registrar.as_ref().unwrap_or(&trunk.host)),
             aor: format!("sip:{username}@{}", trunk.host),
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
+        };
+        self.lines[index].registering = true;
+        self.endpoint.register(now.monotonic, registration);
+    }
+
+    /// Registers at once, with what changed; calls go on.
+    pub fn register_again(&mut self, now: Now, index: usize) {
+        if self.lines[index].registering && !self.draining {
+            self.register(now, index);
         }
     }
 
-    /// Sends the OPTIONS that are due.
-    pub fn probe(&mut self, now: Now) {
+    /// Does what is due for trunks: OPTIONS, NAT, what is to be forgotten.
+    pub fn tend_trunks(&mut self, now: Now) {
         for index in 0..self.lines.len() {
+            if self.lines[index].forget(now.monotonic) {
+                self.set_peer(index);
+            }
             let Some(every) = self.settings.trunks[index].options_every else {
                 continue;
             };
@@ -260,19 +257,34 @@ impl Exchange {
                 self.endpoint.probe(now.monotonic, Self::peer_id(index));
             }
         }
+        self.keep_doors_open(now);
+        self.forget_trunks(now);
     }
 
-    /// When OPTIONS are due next, or a trunk is to be forgotten.
-    pub fn next_probe(&self) -> Option<Instant> {
-        let times = self.lines.iter().flat_map(|line| [line.probe_at, line.forget_at]);
-        times.flatten().min()
+    /// When something is due for a trunk next.
+    pub fn next_tending(&self) -> Option<Instant> {
+        self.lines.iter().filter_map(Line::next_due).min()
     }
 
-    pub fn on_trunk_event(&mut self, event: sip::Event) {
-        if let sip::Event::Probed { peer, status, .. } = event {
-            return self.line(peer, |line| line.probed = Some(status));
+    fn on_probed(&mut self, peer: PeerId, status: u16) {
+        let index = Self::index_of(peer);
+        let (Some(trunk), Some(line)) = (self.settings.trunks.get(index), self.lines.get_mut(index)) else {
+            return;
+        };
+        if line.take_probe(trunk, status) {
+            let name = trunk.name.clone();
+            let status = match line.is_down(trunk) {
+                true => TrunkStatus::Down { trunk: name },
+                false => TrunkStatus::Up { trunk: name },
+            };
+            self.outputs.push_back(Output::Trunk(status));
         }
+    }
+
+    pub fn on_trunk_event(&mut self, now: Now, event: sip::Event) {
         let status = match event {
+            sip::Event::Probed { peer, status, .. } => return self.on_probed(peer, status),
+            sip::Event::PublicAddress { peer, address } => return self.on_public_address(now, peer, address),
             sip::Event::Registered { peer, expires } => {
                 self.line(peer, |line| line.registered = true);
                 self.name_of(peer)
@@ -351,22 +363,16 @@ impl Exchange {
     }
 
     pub fn trunk_states(&self) -> Vec<TrunkState> {
-        let state = |(trunk, line): (&super::Trunk, &Line)| TrunkState {
-            name: trunk.name.clone(),
-            resolved: line.resolved,
-            registered: trunk.register.map(|_| line.registered),
-            calls: line.calls,
-            answers_options: line.probed.map(|status| status < 500 && status != 408),
-        };
         let lines = self.settings.trunks.iter().zip(&self.lines);
         lines
             .filter(|(_, line)| line.retired.is_none())
-            .map(state)
+            .map(|(trunk, line)| line.state(trunk))
             .collect()
     }
 }
 
-fn is_private(address: IpAddr) -> bool {
+/// Whether an address is one that only its own network reaches.
+pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),

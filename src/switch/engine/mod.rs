@@ -9,9 +9,14 @@ mod admit;
 mod call;
 mod callee;
 mod caller;
+mod choice;
 mod ending;
 mod exchange;
 mod guard;
+mod line;
+mod public_address;
+mod rate;
+mod recipe;
 mod reload;
 mod routes;
 mod settings;
@@ -35,8 +40,8 @@ use call::{Call, Side, Timer};
 use exchange::Exchange;
 use guard::Guard;
 pub use guard::GuardCounters;
-pub use routes::{Route, RouteError, Routes, Wanted};
-pub use settings::{Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
+pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
 use trace::Passing;
 pub use trace::{TraceCounters, TraceRules};
 
@@ -62,6 +67,12 @@ pub enum Input<'a> {
         trunk: TrunkName,
         targets: Vec<SocketAddr>,
         local: SocketAddr,
+    },
+    /// The same of the servers that a trunk is registered with, where they are others. Told before
+    /// [`Input::TrunkResolved`].
+    RegistrarsResolved {
+        trunk: TrunkName,
+        targets: Vec<SocketAddr>,
     },
     /// Another directory for calls that begin from now on.
     Directory(Arc<Directory>),
@@ -176,6 +187,11 @@ impl Engine {
         self.exchange.endpoint.counters()
     }
 
+    /// Calls turned away because more came in a second than are taken.
+    pub fn calls_over_rate(&self) -> u64 {
+        self.exchange.over_rate
+    }
+
     pub fn guard_counters(&self) -> GuardCounters {
         self.guard.counters()
     }
@@ -219,6 +235,9 @@ impl Engine {
                 self.exchange.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
+            Input::RegistrarsResolved { trunk, targets } => {
+                self.exchange.set_registrars(now, &trunk, targets)
+            }
             Input::Directory(directory) => self.exchange.settings.directory = directory,
             Input::Configure { trunks, routes } => {
                 self.exchange.configure(now, trunks, routes);
@@ -241,12 +260,12 @@ impl Engine {
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.exchange.endpoint.handle_timeout(now.monotonic);
-        self.exchange.probe(now);
-        self.exchange.forget_trunks(now);
+        self.exchange.tend_trunks(now);
         self.drain_sip(now);
         while let Some((key, timer)) = self.exchange.timers.pop(now.monotonic) {
             self.with_call(now, key, |exchange, call| match timer {
                 Timer::Flow(name) => call.pending.push_back(FlowEvent::TimerFired(name)),
+                Timer::Dial => exchange.dial_waiting(now, call),
                 Timer::Totals => exchange.close_without_totals(call),
             });
             self.drain_sip(now);
@@ -266,7 +285,7 @@ impl Engine {
         let deadlines = [
             self.exchange.sip_deadline,
             self.exchange.timers.next(),
-            self.exchange.next_probe(),
+            self.exchange.next_tending(),
             self.exchange.trace.deadline(),
         ];
         Output::Wait(deadlines.into_iter().flatten().min())
@@ -383,7 +402,9 @@ impl Engine {
                         Side::Callee => exchange.on_callee_event(now, call, event),
                     });
                 }
-                None => self.exchange.on_trunk_event(event),
+                None => {
+                    self.exchange.on_trunk_event(now, event);
+                }
             },
         }
     }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Line};
+use super::exchange::Exchange;
+use super::line::Line;
 use super::{Now, Routes, Trunk};
 
 /// After its last call a trunk stays known for this long: a BYE may yet be repeated or challenged (RFC 3261 Timer F).
@@ -62,7 +63,7 @@ impl Exchange {
         for index in 0..self.lines.len() {
             if !kept.contains(&Some(index)) && self.lines[index].retired.is_none() {
                 self.lines[index].retired = Some(self.generations.current);
-                self.lines[index].probe_at = None;
+                (self.lines[index].probe_at, self.lines[index].keep_alive_at) = (None, None);
                 self.endpoint.retire_peer(Self::peer_id(index));
             }
         }
@@ -83,18 +84,16 @@ impl Exchange {
                 .options_every
                 .filter(|_| line.resolved)
                 .map(|_| now.monotonic);
-            line.probed = None;
+            (line.probed, line.failures) = (None, 0);
         }
         self.settings.trunks[index] = trunk;
         self.set_peer(index);
+        self.guard_door(now, index);
     }
 
     /// Takes a free place, so that reloads do not make the table grow.
     fn add_line(&mut self, rank: usize, trunk: Trunk) {
-        let line = Line {
-            rank,
-            ..Line::default()
-        };
+        let line = Line::ranked(rank);
         match self.lines.iter().position(|line| line.gone) {
             Some(index) => {
                 self.lines[index] = line;
@@ -146,4 +145,5 @@ fn is_same_way(one: &Trunk, other: &Trunk) -> bool {
         && one.credentials == other.credentials
         && one.register == other.register
         && one.public == other.public
+        && one.registrar == other.registrar
 }

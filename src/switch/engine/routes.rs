@@ -13,6 +13,8 @@ use crate::units::{CampaignId, TrunkName};
 pub struct Route {
     pub pattern: Pattern,
     pub from_trunk: Option<TrunkName>,
+    /// Trunks by which calls to it go out again, in order; empty for those of all.
+    pub trunks: Arc<[TrunkName]>,
     pub flow: Arc<Flow>,
     pub campaign: Option<Arc<Campaign>>,
 }
@@ -34,6 +36,15 @@ pub enum RouteError {
     NoFlow { pattern: Pattern, flow: String },
 }
 
+/// A number as it is configured.
+#[derive(Debug, Clone)]
+pub struct NumberRoute {
+    pub pattern: Pattern,
+    pub from_trunk: Option<TrunkName>,
+    pub trunks: Vec<TrunkName>,
+    pub wanted: Wanted,
+}
+
 /// What a number was configured to do.
 #[derive(Debug, Clone)]
 pub enum Wanted {
@@ -44,13 +55,19 @@ pub enum Wanted {
 impl Routes {
     /// Joins patterns with flows and campaigns; every fault is told.
     pub fn new(
-        numbers: &[(Pattern, Option<TrunkName>, Wanted)],
+        numbers: &[NumberRoute],
         campaigns: &BTreeMap<CampaignId, Arc<Campaign>>,
         flows: &BTreeMap<String, Arc<Flow>>,
     ) -> Result<Self, Vec<RouteError>> {
         let mut routes = Vec::new();
         let mut errors = Vec::new();
-        for (pattern, from_trunk, wanted) in numbers {
+        for number in numbers {
+            let NumberRoute {
+                pattern,
+                from_trunk,
+                trunks,
+                wanted,
+            } = number;
             let (campaign, flow) = match wanted {
                 Wanted::Campaign(id) => match campaigns.get(id) {
                     Some(campaign) => (Some(Arc::clone(campaign)), campaign.flow.as_str()),
@@ -74,6 +91,7 @@ impl Routes {
                 Some(flow) => routes.push(Route {
                     pattern: pattern.clone(),
                     from_trunk: from_trunk.clone(),
+                    trunks: Arc::from(trunks.as_slice()),
                     flow: Arc::clone(flow),
                     campaign,
                 }),

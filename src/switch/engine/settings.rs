@@ -9,6 +9,7 @@ use media::{Clip, Law};
 use super::Routes;
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::call::record::ZipDetail;
+use crate::config::DEFAULT_FAILOVER;
 use crate::directory::Directory;
 use crate::flow::run::Catalogues;
 use crate::units::{Language, PhoneNumber, TrunkName};
@@ -30,18 +31,83 @@ pub struct Trunk {
     pub large_by_tcp: bool,
     pub networks: Vec<sip::Network>,
     pub credentials: Option<sip::Credentials>,
+    /// What its requests prove themselves with when they come from elsewhere than its addresses.
+    pub accepts: Option<sip::Credentials>,
     /// Seconds of registration asked for; none when the trunk knows us by our address.
     pub register: Option<Duration>,
+    /// Route value of an outbound proxy.
+    pub route: Option<String>,
+    /// Host that REGISTER names, where that is not `host`.
+    pub registrar: Option<String>,
     pub number_format: NumberFormat,
+    pub number_format_in: Option<NumberFormat>,
     pub dial_prefix: String,
     pub caller_id: Option<PhoneNumber>,
-    pub identity: IdentityForm,
-    pub from_user: FromUser,
+    pub recipe: Recipe,
+    /// Whether calls go out by it unless a number says otherwise.
+    pub dials: bool,
     pub destinations: Vec<Pattern>,
     pub laws: Vec<Law>,
     pub channels: u32,
+    /// Calls dialled each second; 0 sets no limit.
+    pub calls_per_second: u32,
+    /// Final answers after which another trunk is tried.
+    pub failover: Vec<u16>,
     /// Between two OPTIONS; none sends none.
     pub options_every: Option<Duration>,
+    /// OPTIONS that fail in a row until it counts as down.
+    pub options_failures: u32,
+}
+
+/// How an INVITE says who calls, as a provider wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recipe {
+    pub identity: Vec<IdentityForm>,
+    pub from_user: FromUser,
+    /// Host in From and the identity headers, where that is not the trunk's.
+    pub from_host: Option<String>,
+    pub display: Option<String>,
+    /// Those we call are not to see the number.
+    pub withhold: bool,
+    pub diversion: bool,
+    pub user_phone: bool,
+    /// Fixed headers of the provider.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Trunk {
+    /// A trunk known by its address, without a limit, with everything else as the configuration has it by default.
+    pub fn new(name: TrunkName, host: impl Into<String>) -> Self {
+        Self {
+            name,
+            host: host.into(),
+            public: None,
+            transport: sip::Transport::Udp,
+            large_by_tcp: false,
+            networks: Vec::new(),
+            credentials: None,
+            accepts: None,
+            register: None,
+            route: None,
+            registrar: None,
+            number_format: NumberFormat::PlusE164,
+            number_format_in: None,
+            dial_prefix: String::new(),
+            caller_id: None,
+            recipe: Recipe {
+                identity: vec![IdentityForm::default()],
+                ..Recipe::default()
+            },
+            dials: true,
+            destinations: "+1XXXXXXXXXX".parse().into_iter().collect(),
+            laws: vec![Law::Mu, Law::A],
+            channels: 1000,
+            calls_per_second: 0,
+            failover: DEFAULT_FAILOVER.to_vec(),
+            options_every: None,
+            options_failures: 3,
+        }
+    }
 }
 
 /// All that an engine needs to know.
@@ -55,6 +121,8 @@ pub struct Settings {
     /// Languages, the first being spoken until the caller chooses.
     pub languages: Vec<Language>,
     pub most_calls: usize,
+    /// Calls taken each second; 0 sets no limit.
+    pub calls_per_second: u32,
     /// Nothing heard from a caller for this long ends the call.
     pub silence_after: Duration,
     /// Key of the callers' pseudonyms; none keeps nothing of them.
@@ -81,6 +149,18 @@ pub enum TrunkStatus {
     Left {
         trunk: TrunkName,
     },
+    /// So many OPTIONS in a row failed; or one was answered again.
+    Down {
+        trunk: TrunkName,
+    },
+    Up {
+        trunk: TrunkName,
+    },
+    /// The trunk sees us at this address.
+    SeenAt {
+        trunk: TrunkName,
+        address: SocketAddr,
+    },
     /// A large request went by UDP, for TCP could not be had.
     LargeByUdp {
         trunk: TrunkName,
@@ -97,4 +177,12 @@ pub struct TrunkState {
     pub calls: u32,
     /// Whether it answered the last OPTIONS; none when none are sent.
     pub answers_options: Option<bool>,
+    /// Whether so many OPTIONS in a row failed that other trunks are called first.
+    pub down: bool,
+    /// Whether it asked not to be called for a while (Retry-After).
+    pub resting: bool,
+    /// Where it is reached, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// The address that it sees us at, where that is not the one we listen on.
+    pub seen_at: Option<SocketAddr>,
 }

@@ -135,6 +135,12 @@ impl Running {
             };
             self.engine.handle_input(self.clock.now(), Input::Sip(input));
         }
+        while let Some(remote) = self.transports.udp.next_unreachable() {
+            told = true;
+            let transport = sip::Transport::Udp;
+            let input = sip::Input::Unreachable { remote, transport };
+            self.engine.handle_input(self.clock.now(), Input::Sip(input));
+        }
         told
     }
 }

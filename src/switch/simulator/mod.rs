@@ -22,7 +22,7 @@ use phones::Phones;
 
 use sip::SessionId;
 
-use super::engine::{Engine, Input, Now, Output, Settings, TrunkStatus};
+use super::engine::{Engine, Input, Now, Output, Settings};
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::flow::catalogue::Piece;
@@ -391,14 +391,7 @@ impl Simulator {
                     }
                 }
                 Output::Said { language, pieces } => self.tell(Happening::Said { language, pieces }),
-                Output::Trunk(
-                    TrunkStatus::Registered { .. }
-                    | TrunkStatus::Left { .. }
-                    | TrunkStatus::LargeByUdp { .. },
-                ) => {}
-                Output::Trunk(TrunkStatus::RegistrationFailed { .. })
-                | Output::Sighting { .. }
-                | Output::Banned { .. } => {}
+                Output::Trunk(_) | Output::Sighting { .. } | Output::Banned { .. } => {}
             }
             quiet = false;
         }

@@ -1,14 +1,18 @@
 //! The UDP sockets that SIP listens on: the way of most messages, kept free of tasks and queues.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 /// Bytes that may wait in each direction: a burst of some thousand messages.
 const BUFFER: usize = 4 << 20;
+/// Unreachable addresses that wait to be told.
+const MOST_UNREACHABLE: usize = 64;
 /// The largest datagram there is.
 pub const LARGEST: usize = 65_535;
 
@@ -16,6 +20,8 @@ pub const LARGEST: usize = 65_535;
 pub struct UdpSockets {
     sockets: Vec<(SocketAddr, UdpSocket)>,
     unsent: u64,
+    /// Where the system knew no way to, until told.
+    unreachable: VecDeque<SocketAddr>,
     /// The socket that is looked at first.
     turn: usize,
 }
@@ -35,6 +41,7 @@ impl UdpSockets {
         Ok(Self {
             sockets,
             unsent: 0,
+            unreachable: VecDeque::new(),
             turn: 0,
         })
     }
@@ -87,16 +94,42 @@ impl UdpSockets {
                 .find(|(address, _)| address.is_ipv4() == destination.is_ipv4())
         };
         let chosen = exact.or_else(same_port).or_else(family);
-        let sent = chosen.is_some_and(|(_, socket)| socket.try_send_to(bytes, destination).is_ok());
-        if !sent {
+        let sent = match chosen {
+            Some((_, socket)) => socket.try_send_to(bytes, destination),
+            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        if let Err(error) = sent {
             self.unsent += 1;
+            if says_unreachable(&error) && self.unreachable.len() < MOST_UNREACHABLE {
+                self.unreachable.push_back(destination);
+            }
         }
+    }
+
+    /// An address that nothing can be sent to, as the system knew at once.
+    pub fn next_unreachable(&mut self) -> Option<SocketAddr> {
+        self.unreachable.pop_front()
     }
 
     /// Datagrams that the system did not take.
     pub fn unsent(&self) -> u64 {
         self.unsent
     }
+}
+
+/// Whether an error is about the way rather than about room for the moment, or a message that is too long.
+fn says_unreachable(error: &io::Error) -> bool {
+    let passing = [
+        Errno::AGAIN,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::INTR,
+        Errno::MSGSIZE,
+    ];
+    error.kind() != io::ErrorKind::WouldBlock
+        && !passing
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -110,4 +143,24 @@ fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_send_buffer_size(BUFFER);
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_without_a_way_is_told() {
+        let mut sockets = UdpSockets::bind(&["127.0.37.1:0".parse().unwrap()]).unwrap();
+        let local = sockets.addresses().next().unwrap();
+        sockets.sockets[0].1.writable().await.unwrap();
+        // A socket of IPv4 has no way there.
+        let outside: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
+        sockets.send(local, outside, b"x");
+        assert_eq!(sockets.next_unreachable(), Some(outside));
+        assert_eq!((sockets.next_unreachable(), sockets.unsent()), (None, 1));
+        let inside: SocketAddr = "127.0.37.2:5060".parse().unwrap();
+        sockets.send(local, inside, b"x");
+        assert_eq!((sockets.next_unreachable(), sockets.unsent()), (None, 1));
+    }
 }

@@ -31,8 +31,9 @@ struct Sent {
 struct Served {
     method: String,
     begins: bool,
-    /// The peer's tag, and when a copy arrived last.
+    /// The peer's tag, and when a copy arrived first and last.
     from: String,
+    first: Option<Instant>,
     last: Option<Instant>,
     /// The first copy came before the switch could know its dialog.
     early: bool,
@@ -78,6 +79,8 @@ struct Call {
 
 pub struct Audit {
     begun: Instant,
+    /// When the trunks were taken away.
+    pub alone: Option<Instant>,
     threads: BTreeMap<String, Thread>,
     /// Call-IDs of the calls that the switch dialled, and the calls whose records opened a leg for them, in order.
     dialled: Vec<String>,
@@ -92,6 +95,7 @@ impl Audit {
     pub fn new(begun: Instant) -> Self {
         Self {
             begun,
+            alone: None,
             threads: BTreeMap::new(),
             dialled: Vec::new(),
             dials: Vec::new(),
@@ -233,7 +237,7 @@ impl Audit {
         let mut wrong = std::mem::take(&mut self.violations);
         for (call_id, thread) in &self.threads {
             let before = wrong.len();
-            thread.judge(&mut wrong);
+            thread.judge(self.alone, &mut wrong);
             for fault in &mut wrong[before..] {
                 *fault = format!("{call_id}: {fault}");
             }
@@ -430,6 +434,7 @@ impl Thread {
         }
         (served.method, served.begins) = (method, begins);
         (served.from, served.last) = (request.tag("From").to_owned(), Some(now));
+        served.first.get_or_insert(now);
     }
 
     /// A response to the switch.
@@ -468,12 +473,14 @@ impl Thread {
         }
     }
 
-    fn judge(&self, wrong: &mut Vec<String>) {
+    /// Since `alone` there are no trunks, and so no answers to anybody.
+    fn judge(&self, alone: Option<Instant>, wrong: &mut Vec<String>) {
         if self.transmitted > MOST_MESSAGES {
             wrong.push(format!("{} messages were sent", self.transmitted));
         }
         for ((branch, method), served) in &self.served {
-            if served.finals.is_empty() && self.is_ahead(served) {
+            let of_stranger = alone.is_some_and(|alone| served.first >= Some(alone));
+            if served.finals.is_empty() && (self.is_ahead(served) || of_stranger) {
                 continue;
             }
             // A CANCEL means nothing any more after the ACK, and the tag of its answer after the BYE.

@@ -287,6 +287,7 @@ impl World {
             trunks: Vec::new(),
             routes: Routes::default(),
         };
+        self.audit.alone = Some(self.stage.now);
         self.input(nothing);
         self.run(Duration::from_secs(200));
         let counters = self.engine.sip_counters();

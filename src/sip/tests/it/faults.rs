@@ -122,6 +122,7 @@ fn a_refused_update_is_followed_by_a_reinvite_and_that_by_others_up_to_the_last_
     assert!(expired - last < Duration::from_secs(30), "{last:?} {expired:?}");
     assert_eq!(net.names(0), ["Ended(Expired)"]);
     net.assert_clean();
+    assert_eq!(net.count("BYE"), 11, "until Timer F");
 }
 
 #[test]

@@ -1,0 +1,376 @@
+//! `[[trunk]]`: what a provider needs.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{LargeRequests, Place, Secret, Transport};
+use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
+use crate::units::{PhoneNumber, TrunkName};
+
+/// A peer that carries calls to and from the telephone network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkConfig {
+    pub name: TrunkName,
+    /// Host name of the provider, as its SIP addresses write it: `sip.example.com`. Also where calls go unless `proxy` is set.
+    pub host: String,
+    /// Where requests are sent, if not to `host`: `HOST`, `HOST:PORT` or `ADDRESS:PORT`, or several, best first.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub proxy: Vec<String>,
+    /// Whether the proxy also stands in a Route header.
+    #[serde(default)]
+    pub proxy_route: ProxyRoute,
+    /// Where REGISTER is sent, if not where calls go; one or several, best first.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub registrar: Vec<String>,
+    /// How messages travel to it.
+    #[serde(default)]
+    pub transport: Transport,
+    #[serde(default)]
+    pub large_requests: LargeRequests,
+    /// The name that its certificate must bear, if not `host`.
+    pub tls_name: Option<String>,
+    /// Authorities (PEM) trusted for it, in place of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The certificate that we show it (PEM), with the key below.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<Secret>,
+    /// Whether to register (REGISTER) with the trunk.
+    #[serde(default)]
+    pub register: bool,
+    /// `seconds` asked for in REGISTER.
+    #[serde(default = "default_register_seconds")]
+    pub register_seconds: u32,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// What the trunk proves its calls with (digest) when they come from other addresses than its own.
+    pub accept_username: Option<String>,
+    pub accept_password: Option<Secret>,
+    /// Networks (`192.0.2.0/24`) or addresses that calls from this trunk come from; the proxy's addresses are always added.
+    #[serde(default)]
+    pub addresses: Vec<Network>,
+    /// How numbers that we dial are written.
+    #[serde(default)]
+    pub number_format: NumberFormat,
+    /// How the trunk writes numbers to us; any way that can be told, if left out.
+    pub number_format_in: Option<NumberFormat>,
+    /// Whether `;user=phone` stands behind numbers.
+    #[serde(default)]
+    pub user_phone: bool,
+    /// Digits put before every number dialled (a technical prefix).
+    #[serde(default)]
+    pub dial_prefix: String,
+    /// The number shown to those we call.
+    pub caller_id: Option<PhoneNumber>,
+    /// The name shown to those we call.
+    pub display_name: Option<String>,
+    /// Which headers say `caller_id`, beside From where From does.
+    #[serde(default = "default_identity", deserialize_with = "one_or_more")]
+    pub identity: Vec<IdentityForm>,
+    /// Whose name stands in From.
+    #[serde(default)]
+    pub from_user: FromUser,
+    /// The host in From and in the identity headers, if not `host`.
+    pub from_host: Option<String>,
+    /// Whether those we call are not to see the number (`Privacy: id`); the trunk is told all the same.
+    #[serde(default)]
+    pub withhold: bool,
+    /// Whether Diversion says which number of ours the caller dialled.
+    #[serde(default)]
+    pub diversion: bool,
+    /// Headers put on every INVITE, as the provider asks for.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Destinations that may be dialled: patterns as in `[[number]]`.
+    #[serde(default = "default_destinations")]
+    pub destinations: Vec<Pattern>,
+    #[serde(default = "default_codecs")]
+    pub codecs: Vec<Codec>,
+    /// Calls at one time, both directions.
+    #[serde(default = "default_channels")]
+    pub channels: u32,
+    /// Calls dialled each second; 0 sets no limit.
+    #[serde(default)]
+    pub calls_per_second: u32,
+    /// Final answers after which another trunk is tried.
+    #[serde(default = "default_failover")]
+    pub failover: Vec<u16>,
+    /// Seconds between OPTIONS pings; 0 sends none.
+    #[serde(default)]
+    pub options_seconds: u32,
+    /// Pings that fail in a row until the trunk counts as down.
+    #[serde(default = "default_options_failures")]
+    pub options_failures: u32,
+}
+
+/// Whether an outbound proxy stands in a Route header (RFC 3261 §8.1.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyRoute {
+    /// Requests are just sent there.
+    #[default]
+    None,
+    /// `Route: <sip:PROXY;lr>`
+    Loose,
+    /// As RFC 2543 had it: the proxy in the Request-URI, the number in Route.
+    Strict,
+}
+
+impl ProxyRoute {
+    /// The Route value for a proxy.
+    pub fn value(self, proxy: &str) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Loose => Some(format!("<sip:{proxy};lr>")),
+            Self::Strict => Some(format!("<sip:{proxy}>")),
+        }
+    }
+}
+
+fn default_register_seconds() -> u32 {
+    600
+}
+
+fn default_channels() -> u32 {
+    1000
+}
+
+fn default_options_failures() -> u32 {
+    3
+}
+
+fn default_identity() -> Vec<IdentityForm> {
+    vec![IdentityForm::default()]
+}
+
+/// What speaks against the trunk or our account there, never against who is called.
+pub(crate) const DEFAULT_FAILOVER: &[u16] = &[401, 407, 408, 500, 502, 503, 504];
+
+fn default_failover() -> Vec<u16> {
+    DEFAULT_FAILOVER.to_vec()
+}
+
+fn default_codecs() -> Vec<Codec> {
+    vec![Codec::Pcmu, Codec::Pcma]
+}
+
+/// Ten-digit North American numbers; emergency and premium numbers are refused whatever this says.
+fn default_destinations() -> Vec<Pattern> {
+    "+1XXXXXXXXXX".parse().into_iter().collect()
+}
+
+/// One value, or a list of them.
+fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected one value of the right kind, or a list of them"
+    )]
+    enum OneOrMore<T> {
+        One(T),
+        More(Vec<T>),
+    }
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(one) => vec![one],
+        OneOrMore::More(more) => more,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Codec {
+    #[serde(rename = "PCMU")]
+    Pcmu,
+    #[serde(rename = "PCMA")]
+    Pcma,
+}
+
+/// An address or a network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let refused = || format!("{text:?} is not an IP address or a network like \"192.0.2.0/24\"");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| refused())?)),
+            None => (text.as_str(), None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refused())?;
+        let full = if address.is_ipv4() { 32 } else { 128 };
+        match prefix.unwrap_or(full) {
+            prefix if prefix <= full => Ok(Self { address, prefix }),
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl TrunkConfig {
+    /// Where calls go: the proxies, else the host.
+    pub fn places(&self) -> &[String] {
+        match self.proxy.is_empty() {
+            true => std::slice::from_ref(&self.host),
+            false => &self.proxy,
+        }
+    }
+
+    /// Everything that the shape alone cannot tell.
+    pub(super) fn problems(&self, problems: &mut Vec<String>) {
+        self.transport_problems(problems);
+        let mut told = |problem: String| problems.push(format!("[[trunk]] {}: {problem}", self.name));
+        self.account_problems(&mut told);
+        self.place_problems(&mut told);
+        self.header_problems(&mut told);
+        if self.channels == 0 {
+            told("channels must be at least 1".to_owned());
+        }
+        if self.options_seconds > 0 && !(5..=3600).contains(&self.options_seconds) {
+            told("options_seconds must be 0, or 5 to 3600".to_owned());
+        }
+        if !(1..=100).contains(&self.options_failures) {
+            told("options_failures must be 1 to 100".to_owned());
+        }
+        if self.codecs.is_empty() {
+            told("codecs is empty: give \"PCMU\" or \"PCMA\"".to_owned());
+        }
+        for status in &self.failover {
+            if !(300..700).contains(status) {
+                told(format!(
+                    "failover: {status} is not a final answer that fails (300 to 699)"
+                ));
+            }
+        }
+        let is_dialled = |byte: u8| byte.is_ascii_digit() || b"*#+".contains(&byte);
+        if !self.dial_prefix.bytes().all(is_dialled) {
+            told("dial_prefix may hold digits, *, # and + only".to_owned());
+        }
+    }
+
+    fn account_problems(&self, told: &mut impl FnMut(String)) {
+        if self.username.is_some() != self.password.is_some() {
+            told("give both username and password, or neither".to_owned());
+        }
+        if self.accept_username.is_some() != self.accept_password.is_some() {
+            told("give both accept_username and accept_password, or neither".to_owned());
+        }
+        if let Some(Err(problem)) = self.accept_password.as_ref().map(Secret::reveal) {
+            told(format!("accept_password: {problem}"));
+        }
+        if self.register && self.username.is_none() {
+            told("register = true needs username and password".to_owned());
+        }
+        if self.register && !(60..=86_400).contains(&self.register_seconds) {
+            told("register_seconds must be 60 to 86400".to_owned());
+        }
+        if self.from_user == FromUser::Account && self.username.is_none() {
+            told("from_user = \"account\" needs username and password".to_owned());
+        }
+        if let Some(Err(problem)) = self.password.as_ref().map(Secret::reveal) {
+            told(format!("password: {problem}"));
+        }
+    }
+
+    fn place_problems(&self, told: &mut impl FnMut(String)) {
+        let places = std::iter::once(("host", &self.host))
+            .chain(self.proxy.iter().map(|proxy| ("proxy", proxy)))
+            .chain(self.registrar.iter().map(|registrar| ("registrar", registrar)))
+            .chain(self.from_host.iter().map(|host| ("from_host", host)));
+        for (key, place) in places {
+            if Place::parse(place, self.transport).is_none() {
+                told(format!("{key} {place:?} is not a host name or an address"));
+            }
+        }
+        if self.proxy_route != ProxyRoute::None && self.proxy.is_empty() {
+            told("proxy_route needs a proxy".to_owned());
+        }
+        if !self.registrar.is_empty() && !self.register {
+            told("registrar is of use with register = true only".to_owned());
+        }
+    }
+
+    fn header_problems(&self, told: &mut impl FnMut(String)) {
+        if self
+            .display_name
+            .iter()
+            .any(|name| name.chars().any(char::is_control) || name.len() > 64)
+        {
+            told("display_name may hold 64 bytes at most and no line ends".to_owned());
+        }
+        for (name, value) in &self.headers {
+            if let Err(problem) = sip::check_header(name, value) {
+                told(format!("headers: {name:?}: {problem}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    fn problems(keys: &str) -> String {
+        let text = format!("[[trunk]]\nname = \"t\"\nhost = \"sip.example.com\"\n{keys}\n");
+        match Config::parse(&text, "t.toml".as_ref()) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn places_are_one_or_several() {
+        assert_eq!(problems("proxy = \"192.0.2.1:5070\""), "");
+        assert_eq!(
+            problems("proxy = [\"a.example.com\", \"[2001:db8::1]:5060\"]"),
+            ""
+        );
+        assert!(problems("proxy = [\"a b\"]").contains("proxy \"a b\" is not a host name"));
+        assert!(problems("registrar = \"r.example.com\"").contains("register = true"));
+        assert!(problems("proxy_route = \"loose\"").contains("proxy_route needs a proxy"));
+    }
+
+    #[test]
+    fn a_header_of_the_configuration_cannot_become_two_nor_one_of_ours() {
+        assert_eq!(problems("headers = { X-Account-Id = \"12345\" }"), "");
+        for (name, value) in [
+            ("X-A", "1\\r\\nX-B: 2"),
+            ("X-A", "1\\nX-B: 2"),
+            ("X A", "1"),
+            ("X-A: 1\\r\\nX-B", "2"),
+            ("Via", "SIP/2.0/UDP h"),
+            ("f", "<sip:a@h>"),
+            ("Content-Length", "0"),
+        ] {
+            let told = problems(&format!("headers = {{ \"{name}\" = \"{value}\" }}"));
+            assert!(
+                told.contains("[[trunk]] t: headers: "),
+                "{name}: {value}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_by_its_key() {
+        for (keys, told) in [
+            ("failover = [200]", "failover: 200"),
+            ("options_failures = 0", "options_failures"),
+            ("display_name = \"a\\nb\"", "display_name"),
+            ("channels = 0", "channels"),
+            ("dial_prefix = \"1;x\"", "dial_prefix"),
+            ("from_user = \"account\"", "from_user"),
+            ("accept_username = \"u\"", "accept_password"),
+        ] {
+            assert!(problems(keys).contains(told), "{keys}: {}", problems(keys));
+        }
+    }
+}
