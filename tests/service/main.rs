@@ -8,9 +8,11 @@
 
 mod far_end;
 mod installing;
+mod leaving;
 mod process;
 mod running;
 mod tracing;
 mod transports;
+mod trunk;
 mod trunk_names;
 mod trunks;

@@ -52,6 +52,15 @@ impl Service {
         std::fs::read_to_string(log_of(self.folder.path())).unwrap()
     }
 
+    /// Waits until the log holds a text.
+    pub fn has_logged(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "no {text:?} in:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The next notice other than a sign of life.
     pub fn notice(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -84,6 +93,18 @@ impl Service {
     pub fn end(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.process.wait().unwrap()
+    }
+
+    /// Waits for the end that was asked for.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
