@@ -385,13 +385,7 @@ mod tests {
         for sequence in 60..380 {
             alice.speak(sequence, Law::Mu, 1000);
         }
-        for _ in 0..500 {
-            std::thread::sleep(Duration::from_millis(10));
-            if read() - before >= 10 {
-                break;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(20));
+        wait_until(|| read() - before >= 10);
         assert_eq!(read() - before, 10, "one packet in 32 is read");
         alice.press(380, 5);
         assert_eq!(
@@ -407,15 +401,10 @@ mod tests {
             withhold: DigitSet::NONE,
         });
         // Speaks until the media thread has taken the command and bob hears.
-        let patience = Duration::from_secs(5);
-        bob.socket
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
         let first = (381..430).find(|&sequence| {
             alice.speak(sequence, Law::Mu, 1000);
-            bob.socket.recv(&mut [0; 2048]).is_ok()
+            bob.hears_soon()
         });
-        bob.socket.set_read_timeout(Some(patience)).unwrap();
         let next = first.unwrap() + 1;
         let end = next + 39;
         for sequence in next..end {
@@ -575,6 +564,16 @@ mod tests {
             self.socket.send_to(&bytes, self.ours).unwrap();
         }
 
+        fn hears_soon(&self) -> bool {
+            let patience = self.socket.read_timeout().unwrap();
+            self.socket
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
+            let heard = self.socket.recv(&mut [0; 2048]).is_ok();
+            self.socket.set_read_timeout(patience).unwrap();
+            heard
+        }
+
         fn hear(&self) -> Heard {
             let mut bytes = [0; 2048];
             let (length, from) = self.socket.recv_from(&mut bytes).unwrap();
@@ -590,6 +589,17 @@ mod tests {
                 payload: bytes[packet.payload].to_vec(),
             }
         }
+    }
+
+    /// Waits at most 5 s for it, then a little for what should not come.
+    fn wait_until(is_so: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if is_so() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 
     fn config(law: Law, remote: SocketAddr) -> StreamConfig {
