@@ -65,6 +65,23 @@ fn found(name: &str, kind: RecordType, targets: &[SocketAddr]) -> Vec<RData> {
     }
 }
 
+/// An office that is busy with itself.
+fn refuses() -> Script {
+    let refuses = Script::office().take_invite();
+    refuses
+        .respond("503 Service Unavailable", "", "")
+        .expect_request("ACK", "")
+}
+
+/// An office that talks until the caller hangs up.
+fn answers() -> Script {
+    let answers = Script::office().take_invite().rings().answers();
+    answers
+        .expect_request("ACK", "")
+        .expect_request("BYE", "")
+        .reply_ok()
+}
+
 #[test]
 fn call_to_a_trunk_whose_first_target_is_silent_and_whose_second_says_503_is_carried_by_the_third() {
     if !installed("sipp") {
@@ -90,15 +107,7 @@ fn call_to_a_trunk_whose_first_target_is_silent_and_whose_second_says_503_is_car
         "nobody asked for {last}"
     );
     std::thread::sleep(Duration::from_millis(500));
-    let refuses = Script::office().take_invite();
-    let refuses = refuses
-        .respond("503 Service Unavailable", "", "")
-        .expect_request("ACK", "");
-    let answers = Script::office().take_invite().rings().answers();
-    let answers = answers
-        .expect_request("ACK", "")
-        .expect_request("BYE", "")
-        .reply_ok();
+    let (refuses, answers) = (refuses(), answers());
     let office = |name, script: &Script, local| Run::new(name, script.text(), local, place.server(), NUMBER);
     let mut unavailable = start_office(&place, &office("unavailable", &refuses, busy));
     let two = Run {

@@ -17,7 +17,7 @@ const BURST: f64 = 40.0;
 /// Points within the window that ban a source.
 const LIMIT: u32 = 10;
 /// Sightings that make up the limit at the latest: each is worth two points or more.
-const MOST_SIGHTINGS: usize = 5;
+const MOST_SIGHTINGS: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 const FIRST_BAN: Duration = Duration::from_secs(15 * 60);
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
