@@ -91,8 +91,7 @@ impl Exchange {
             self.turn_away(now, session, opened, 488, disposition, "no_common_audio");
             return None;
         }
-        let described = caller.agreed.as_ref().and_then(|agreed| agreed.remote);
-        caller.set_source(self.source_rule(index, described, caller.signals));
+        self.trust_caller(index, &mut caller);
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
     }
 
@@ -107,6 +106,12 @@ impl Exchange {
             self.over_rate += 1;
         }
         !delay.is_zero()
+    }
+
+    /// Judges the address that a caller's offer names for its sound.
+    fn trust_caller(&self, trunk: usize, caller: &mut Leg) {
+        let described = caller.agreed.as_ref().and_then(|agreed| agreed.remote);
+        caller.set_source(self.source_rule(trunk, described, caller.signals));
     }
 
     fn begin(
