@@ -65,10 +65,8 @@ impl Exchange {
         let refused = self.refusal(calls, index, &route);
         let seat = if refused.is_none() { self.take_seat() } else { None };
         let (Some(seat), None) = (seat, refused) else {
-            let (reason, disposition) = (
-                refused.unwrap_or("no_media_port"),
-                SessionDisposition::CapacityRefused,
-            );
+            let reason = refused.unwrap_or("no_media_port");
+            let disposition = SessionDisposition::CapacityRefused;
             self.turn_away(now, session, opened, 503, disposition, reason);
             return None;
         };
