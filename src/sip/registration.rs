@@ -71,7 +71,7 @@ pub(crate) struct Binding {
     failures: u32,
     raised: bool,
     due_at: Option<Instant>,
-    /// When it was last renewed for the loss of a connection.
+    /// When it was last renewed before its time: a connection was lost, or the registrar moved.
     renewed_at: Option<Instant>,
     queued: Option<Instant>,
 }
@@ -115,16 +115,35 @@ impl Binding {
         self.transaction.is_none()
     }
 
+    /// The registrar has other addresses: registers at once if it is no longer where we registered, though not for
+    /// every turn of names that change all the time.
+    pub fn on_new_targets(&mut self, wire: &mut Wire, now: Instant) {
+        let Some((entry, target)) = wire.peers.get(self.registration.peer).zip(self.target) else {
+            return;
+        };
+        let (known, is_there) = (
+            !entry.registrars().is_empty(),
+            entry.registrars().contains(&target),
+        );
+        if self.state == State::Registered && self.transaction.is_none() && known && !is_there {
+            self.renew(now);
+        }
+    }
+
+    fn renew(&mut self, soon: Instant) {
+        let due = self.renewed_at.map_or(soon, |at| soon.max(at + RENEW_PAUSE));
+        if self.due_at.is_none_or(|at| due < at) {
+            (self.due_at, self.renewed_at) = (Some(due), Some(due));
+        }
+    }
+
     /// The connection broke by which the registrar may reach us: registers again soon, though not for every loss.
     pub fn on_connection_lost(&mut self, wire: &mut Wire, now: Instant) {
         if self.state != State::Registered || self.transaction.is_some() {
             return;
         }
         let soon = now + RENEW_AFTER + wire.random_below(RENEW_AFTER * 4);
-        let due = self.renewed_at.map_or(soon, |at| soon.max(at + RENEW_PAUSE));
-        if self.due_at.is_none_or(|at| due < at) {
-            (self.due_at, self.renewed_at) = (Some(due), Some(due));
-        }
+        self.renew(soon);
     }
 
     fn restart(&mut self, wire: &mut Wire, now: Instant) {

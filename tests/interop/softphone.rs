@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What counts as heard through another program's jitter buffer.
 const HEARD: f64 = 0.85;
+/// How long the softphone can speak: longer than any call here.
+const SPEECH_SECONDS: u32 = 90;
+/// So many pieces of 0.3 s of it, one after the other, are no accident.
+const ENOUGH_PIECES: usize = 4;
 
 /// A running baresip that is told what to do over its control connection.
 struct Softphone {
@@ -40,7 +44,7 @@ impl Softphone {
         let control = SocketAddr::new(address.ip(), 4444);
         let folder = place.file("baresip");
         let shown = folder.display().to_string();
-        write_wav_into(place, "baresip/say.wav", &melody(31, 20));
+        write_wav_into(place, "baresip/say.wav", &melody(31, SPEECH_SECONDS));
         let ports = 40_000 + u32::from(address.port()) % 100 + std::process::id() % 200 * 100;
         place.write(
             "baresip/config",
@@ -249,12 +253,50 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
             _ => {}
         }
     };
-    // The softphone has spoken since the beginning of the call; any second of it will do.
-    let spoken = melody(31, 20);
-    let found = spoken
-        .chunks_exact(8000)
-        .filter_map(|second| find(&talk.samples, second));
-    let best = found.map(|found| found.score).fold(0.0, f64::max);
-    assert!(best > HEARD, "the office did not hear the softphone: {best:.2}");
+    // The softphone has spoken since the beginning of the call; any part of it will do.
+    let places = places_of_pieces(&talk.samples, &melody(31, SPEECH_SECONDS));
+    assert!(
+        places.len() >= ENOUGH_PIECES,
+        "the office did not hear the softphone: of {} samples, pieces at {places:?}",
+        talk.samples.len()
+    );
     server.lives();
+}
+
+/// Where pieces of 0.3 s of what was spoken were heard, in the order in which they were spoken, until that is enough. A
+/// softphone on a busy machine stops for a moment now and then, which breaks a long piece and leaves others whole.
+fn places_of_pieces(heard: &[i16], spoken: &[i16]) -> Vec<i64> {
+    let mut places: Vec<i64> = Vec::new();
+    for piece in spoken.chunks_exact(2400) {
+        let place = find(heard, piece).filter(|found| found.score > HEARD);
+        match place.map(|found| found.at) {
+            // Speech goes on: the next piece of the same cannot be before the last, nor long after it.
+            Some(at)
+                if places
+                    .last()
+                    .is_none_or(|last| (2400..16_000).contains(&(at - last))) =>
+            {
+                places.push(at);
+            }
+            Some(at) => places = vec![at],
+            None => {}
+        }
+        if places.len() >= ENOUGH_PIECES {
+            break;
+        }
+    }
+    places
+}
+
+#[test]
+fn speech_with_pauses_of_the_machine_is_recognised_and_other_speech_is_not() {
+    let spoken = melody(31, 20);
+    let mut stuttering = vec![0; 5000];
+    for second in spoken[40_000..88_000].chunks_exact(6000) {
+        stuttering.extend_from_slice(second);
+        stuttering.resize(stuttering.len() + 700, 0);
+    }
+    assert!(places_of_pieces(&stuttering, &spoken).len() >= ENOUGH_PIECES);
+    assert!(places_of_pieces(&stuttering, &melody(32, 20)).len() < ENOUGH_PIECES);
+    assert!(places_of_pieces(&melody(33, 6), &spoken).len() < ENOUGH_PIECES);
 }

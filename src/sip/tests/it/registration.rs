@@ -290,6 +290,42 @@ fn a_contact_that_the_registrar_has_removed_is_named_no_more() {
     assert_eq!(contacts(&net.got("REGISTER")).len(), 1);
 }
 
+#[test]
+fn a_registrar_that_moved_is_registered_with_at_once_and_not_for_every_turn_of_its_name() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.inbox.clear();
+    let moves = |net: &mut Net, targets: &[&str]| {
+        let targets = targets.iter().map(|text| address(text)).collect();
+        let peer = Peer::new(PEER, address("127.0.1.1:5060"), targets);
+        net.endpoint(0).set_peer(peer);
+        net.act(0, |endpoint, now| endpoint.follow_registrar(now, PEER));
+        net.run(Duration::from_millis(50));
+        let registers = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER");
+        let places: Vec<String> = registers.map(|sent| sent.to.to_string()).collect();
+        places
+    };
+    // More addresses, or another order: the one that we use is still there.
+    let none: [&str; 0] = [];
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060", "127.0.1.2:5060"]), none);
+    assert_eq!(moves(&mut net, &[]), none, "an empty answer is no news");
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060"]), ["127.0.1.3:5060"]);
+    let again = net.got("REGISTER");
+    let answer = crate::net::response(&again, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.script_from("127.0.1.3:5060", &answer);
+    net.inbox.clear();
+    assert_eq!(
+        moves(&mut net, &["127.0.1.4:5060"]),
+        none,
+        "it moved a moment ago"
+    );
+    net.seconds(61);
+    let last = net.inbox.iter().rfind(|sent| sent.kind() == "REGISTER").unwrap();
+    assert_eq!(last.to.to_string(), "127.0.1.4:5060");
+}
+
 fn contacts(request: &str) -> Vec<String> {
     let lines = request.split("\r\n");
     lines
