@@ -220,6 +220,7 @@ impl Exchange {
             credentials: trunk.credentials.clone(),
             accepts: trunk.accepts.clone(),
             route: trunk.route.clone(),
+            extensions: trunk.extensions,
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });
     }
