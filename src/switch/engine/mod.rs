@@ -155,9 +155,13 @@ impl Engine {
         self.calls.len()
     }
 
-    /// Whether nothing is left to do before the switch ends.
+    /// Whether nothing is left to do before the switch ends: no call, no registration, no trace to be written, and no
+    /// peer that may not have heard the last of a call.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.exchange.trunks_left() && self.exchange.trace.is_written()
+        self.calls.is_empty()
+            && self.exchange.trunks_left()
+            && self.exchange.trace.is_written()
+            && !self.exchange.endpoint.has_to_say()
     }
 
     /// The trunk that the SIP core knows as this peer.
