@@ -42,7 +42,7 @@ use exchange::Exchange;
 use guard::Guard;
 pub use guard::GuardCounters;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
-pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus, registration_trouble};
 use trace::{Passing, Sender};
 pub use trace::{TraceCounters, TraceRules};
 
