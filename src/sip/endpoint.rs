@@ -335,6 +335,12 @@ impl Endpoint {
         self.wire.draining = draining;
     }
 
+    /// Whether some peer may not have heard yet how a call ended: a request of a session is without its final response,
+    /// or a final response to an INVITE without its ACK. Looks at all there is.
+    pub fn has_to_say(&self) -> bool {
+        self.wire.is_unheard() || self.sessions.values().any(Session::is_unheard)
+    }
+
     pub fn counters(&self) -> Counters {
         Counters {
             active: self.active,

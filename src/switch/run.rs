@@ -39,8 +39,8 @@ const PORT_REST: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Calls that were ended at the end of a drain get this long for their farewell.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// With no call left, trunks get this long to take our registration back.
-const LEAVING: Duration = Duration::from_secs(5);
+/// From when no call is left, peers get this long to hear our last requests and to take our registration back.
+const LEAVING: Duration = Duration::from_secs(8);
 /// Records may take this long to reach the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(20);
 /// A command that found a full ring is tried again after this.
@@ -149,8 +149,8 @@ impl Switch {
             status: status_out,
             deadline: None,
             drain_until: None,
-            draining_since: None,
             farewell_until: None,
+            leave_until: None,
             failed_streams: 0,
             watchdog: Watchdog::from_environment(),
         };
@@ -279,8 +279,9 @@ struct Running {
     status: watch::Sender<Status>,
     deadline: Option<Instant>,
     drain_until: Option<Instant>,
-    draining_since: Option<Instant>,
     farewell_until: Option<Instant>,
+    /// Set once no call is left.
+    leave_until: Option<Instant>,
     failed_streams: usize,
     watchdog: Watchdog,
 }
@@ -341,7 +342,6 @@ impl Running {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
-                self.draining_since.get_or_insert_with(Instant::now);
                 self.engine.handle_input(now, Input::Drain);
                 None
             }
@@ -504,6 +504,7 @@ impl Running {
             retry,
             self.drain_until.filter(|_| self.farewell_until.is_none()),
             self.farewell_until,
+            self.leave_until,
         ]
         .into_iter()
         .flatten()
@@ -550,9 +551,12 @@ impl Running {
             return false;
         };
         let now_at = Instant::now();
-        let left = self.draining_since.is_some_and(|since| now_at >= since + LEAVING);
-        if self.engine.is_idle() || (self.engine.calls() == 0 && left) {
+        if self.engine.is_idle() {
             return true;
+        }
+        if self.engine.calls() == 0 {
+            // Calls may have taken long to end: only now is what they leave behind waited for.
+            return now_at >= *self.leave_until.get_or_insert(now_at + LEAVING);
         }
         if now_at >= drain_until && self.farewell_until.is_none() {
             tracing::info!(

@@ -167,6 +167,11 @@ impl Session {
         self.state == State::Over && self.live == 0 && self.repeat.is_none() && !self.reliable.expects_prack()
     }
 
+    /// Whether the peer may not have heard our 2xx, which is without its ACK; BYE waits for that.
+    pub fn is_unheard(&self) -> bool {
+        self.state == State::Answering && self.repeat.is_some()
+    }
+
     /// Whether the last event was told.
     pub fn is_told(&self) -> bool {
         self.told

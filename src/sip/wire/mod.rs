@@ -264,6 +264,19 @@ impl Wire {
         self.transactions.len() >= self.config.max_transactions
     }
 
+    /// Whether a request of a session is without its final response, or a refused INVITE without its ACK.
+    pub fn is_unheard(&self) -> bool {
+        self.transactions.values().any(|transaction| {
+            let is_sessions = matches!(transaction.owner, Owner::Session(..));
+            match &transaction.machine {
+                Machine::ClientInvite(invite) => is_sessions && invite.is_waiting(),
+                Machine::Client(client) => is_sessions && client.is_waiting(),
+                Machine::ServerInvite(invite) => invite.is_repeating(),
+                Machine::Server(_) => false,
+            }
+        })
+    }
+
     /// Handles a transaction whose time came.
     pub fn on_due(&mut self, now: Instant, key: Key, due: Instant) -> Option<Report> {
         let transport = self.transactions.get(key)?.path.transport;
