@@ -3,6 +3,7 @@
 //! Shape: TOML, unknown keys refused. Errors carry the line and column where the TOML library knows them, and
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
+mod log;
 mod place;
 mod transport;
 mod trunk;
@@ -17,6 +18,7 @@ use crate::call::number::Pattern;
 use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, TrunkName};
+pub use log::{LogConfig, LogFormat};
 pub use place::Place;
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
 pub(crate) use trunk::DEFAULT_FAILOVER;
@@ -306,32 +308,6 @@ pub enum CallerPrivacy {
     None,
 }
 
-/// `[log]`
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,trunkline::switch=debug`.
-    pub level: String,
-    /// `text` or `json`.
-    pub format: LogFormat,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 impl Config {
     /// Reads and checks a file. Relative paths in it are taken from the file's own folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -400,6 +376,7 @@ impl Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.sip.problems(&mut problems);
+        problems.extend(self.log.filter().err());
         if self.media.tick_milliseconds > 5 {
             problems.push(format!(
                 "[media] tick_milliseconds: {} is not 0 to 5",

@@ -1,5 +1,6 @@
 //! `trunkline serve`: the switch, until a signal ends it.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -102,10 +103,11 @@ async fn reloaded(switch: &Switch, started: &Config, path: &Path) -> Option<Conf
 
 /// Sends log lines to standard error.
 pub fn start_log(config: &LogConfig) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&config.level).with_context(|| format!("[log] level: {:?}", config.level))?;
+    let filter = EnvFilter::try_new(config.filter().map_err(anyhow::Error::msg)?)
+        .with_context(|| format!("[log] level: {:?}", config.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Text => builder.with_target(false).try_init(),

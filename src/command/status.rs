@@ -89,6 +89,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn troubles(trunk: &serde_json::Value) -> String {
     let is = |name: &str| trunk.get(name).and_then(serde_json::Value::as_bool) == Some(true);
     let mut text = String::new();
+    if is_unregistered(trunk)
+        && let Some(why) = trunk
+            .get("registration_trouble")
+            .and_then(serde_json::Value::as_str)
+    {
+        text.push_str(&format!(", {why}"));
+    }
     for (name, words) in [
         ("down", ", does not answer OPTIONS"),
         ("resting", ", asked not to be called for a while"),
@@ -99,6 +106,10 @@ fn troubles(trunk: &serde_json::Value) -> String {
         text.push_str(&format!(", sees us at {address}"));
     }
     text
+}
+
+fn is_unregistered(trunk: &serde_json::Value) -> bool {
+    trunk.get("registered").and_then(serde_json::Value::as_bool) == Some(false)
 }
 
 /// One GET, as small as HTTP allows.
@@ -126,10 +137,16 @@ mod tests {
     fn troubles_of_a_trunk_are_told_in_words() {
         let trunk = serde_json::json!({
             "down": true, "resting": false, "seen_at": "203.0.113.9:5060",
+            "registered": true, "registration_trouble": null,
         });
         assert_eq!(
             troubles(&trunk),
             ", does not answer OPTIONS, sees us at 203.0.113.9:5060"
+        );
+        let refused = "the trunk refuses the username or password";
+        assert_eq!(
+            troubles(&serde_json::json!({ "registered": false, "registration_trouble": refused })),
+            format!(", {refused}")
         );
         assert_eq!(
             troubles(&serde_json::json!({ "down": false, "seen_at": null })),

@@ -1,6 +1,6 @@
 //! What a running switch says of calls and trunks in its log.
 
-use super::engine::TrunkStatus;
+use super::engine::{TrunkStatus, registration_trouble};
 use crate::call::record::RecordChange;
 
 /// One line when a call begins and one when it ends; nobody's number is in them but ours.
@@ -28,7 +28,8 @@ pub(super) fn trunk(status: &TrunkStatus) {
             status,
             retry_in,
         } => {
-            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "registration failed");
+            let trouble = registration_trouble(*status);
+            tracing::error!(%trunk, status, retry_seconds = retry_in.as_secs(), "not registered: {trouble}");
         }
         TrunkStatus::LargeByUdp { trunk } => {
             tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");

@@ -73,6 +73,10 @@ pub(super) async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, 
             // A worker that failed leaves its recordings to be read when they are asked for.
             let _ = worker.join();
         }
+        if !ahead.is_empty() {
+            // Goes on by itself while the server already takes calls.
+            drop(library.preload_names(ahead));
+        }
         for problem in library.problems() {
             tracing::warn!(language = %problem.language, prompt = problem.id, "prompt passed over: {}", problem.fault);
         }

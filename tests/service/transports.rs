@@ -284,7 +284,7 @@ fn a_trunk_with_another_name_or_an_old_certificate_or_another_authority_gets_not
             "{why}"
         );
         await_log(&service, why);
-        await_log(&service, "registration failed");
+        await_log(&service, "not registered: ");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::call::record::{
 };
 use crate::call::timers::CallKey;
 use crate::flow::run::Run;
-use crate::units::{CallId, Language, PhoneNumber};
+use crate::units::{CallId, Language, PhoneNumber, TrunkName};
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// For a call that was one too many for its second.
@@ -45,13 +45,7 @@ impl Exchange {
             self.endpoint.reject(now.monotonic, session, 503, None);
             return None;
         }
-        let user = if invite.to_registration {
-            user_of(&invite.to.uri)
-        } else {
-            invite.user.as_str()
-        };
-        let number = NumberFormat::read_as(self.settings.trunks[index].number_format_in, user);
-        let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
+        let Some((number, route)) = self.route_of(index, &trunk, invite) else {
             self.endpoint.reject(now.monotonic, session, 404, None);
             return None;
         };
@@ -204,6 +198,24 @@ impl Exchange {
             .or(self.settings.languages.first())
             .copied()
             .unwrap_or(Language::ENGLISH)
+    }
+
+    /// The number that a call is for, and where it leads. A Request-URI that names our registration, or our account and
+    /// no number of ours, leaves the number to To.
+    fn route_of(&self, index: usize, trunk: &TrunkName, invite: &IncomingInvite) -> Option<(String, Route)> {
+        let configured = &self.settings.trunks[index];
+        let find = |user: &str| {
+            let number = NumberFormat::read_as(configured.number_format_in, user);
+            let route = self.settings.routes.find(&number, trunk).cloned()?;
+            Some((number, route))
+        };
+        let by_to = || find(user_of(&invite.to.uri));
+        if invite.to_registration {
+            return by_to();
+        }
+        let account = configured.credentials.as_ref();
+        let names_account = account.is_some_and(|account| account.username == invite.user);
+        find(&invite.user).or_else(|| names_account.then(by_to).flatten())
     }
 
     fn opened(&mut self, now: Now, route: &Route, trunk: usize, invite: &IncomingInvite) -> CallOpened {

@@ -124,10 +124,7 @@ impl Exchange {
                 };
                 call.callee = Some(Leg::dialled(session, setup, local));
                 self.note(now, call, Some(number), told);
-                if let Some(longest) = self.settings.trunks[index].longest_ring {
-                    self.timers
-                        .set(call.key, Timer::TrunkRing, now.monotonic + longest);
-                }
+                self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
                 if another.is_ok() {
                     self.endpoint.hurry(now.monotonic, session);
@@ -143,6 +140,13 @@ impl Exchange {
                 call.dialling = Some(dialling);
                 self.dial_next(now, call, index, why);
             }
+        }
+    }
+
+    fn limit_ringing(&mut self, now: Now, call: &Call, index: usize) {
+        if let Some(longest) = self.settings.trunks[index].longest_ring {
+            self.timers
+                .set(call.key, Timer::TrunkRing, now.monotonic + longest);
         }
     }
 

@@ -296,6 +296,11 @@ impl Guard {
         self.bans.remove(source);
     }
 
+    /// Whether we lately sent something of a trunk's call there.
+    pub fn knows(&self, now: Instant, address: IpAddr) -> bool {
+        self.is_acquainted(now, Source::from(address))
+    }
+
     pub fn counters(&self) -> GuardCounters {
         self.counters
     }

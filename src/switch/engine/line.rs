@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Trunk;
 use super::rate::Rate;
-use super::settings::TrunkState;
+use super::settings::{TrunkState, registration_trouble};
 
 /// An address that was a trunk's counts as its own for so long: calls that began there go on.
 const FORMER_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -18,6 +18,8 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 pub(super) struct Line {
     pub resolved: bool,
     pub registered: bool,
+    /// What the last REGISTER failed with; 408 for no answer.
+    pub registration_trouble: Option<u16>,
     pub leaving: bool,
     pub calls: u32,
     /// Of these, calls that came in and have, or may want, a second leg.
@@ -135,6 +137,7 @@ impl Line {
             name: trunk.name.clone(),
             resolved: self.resolved,
             registered: trunk.register.map(|_| self.registered),
+            registration_trouble: self.registration_trouble.map(registration_trouble),
             calls: self.calls,
             answers_options: self.probed.map(|status| status < 500 && status != 408),
             down: self.is_down(trunk),

@@ -176,6 +176,18 @@ pub enum TrunkStatus {
     },
 }
 
+/// Why a registration failed, from what REGISTER was answered with (408 for nothing).
+pub fn registration_trouble(status: u16) -> String {
+    match status {
+        401 | 407 => "the trunk refuses the username or password".to_owned(),
+        403 => "the trunk refuses this account (SIP 403)".to_owned(),
+        404 => "the trunk does not know this account (SIP 404)".to_owned(),
+        408 => "the registrar does not answer".to_owned(),
+        503 => "the registrar cannot be reached or is not available (SIP 503)".to_owned(),
+        _ => format!("the registrar answered SIP {status}"),
+    }
+}
+
 /// A trunk as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct TrunkState {
@@ -183,6 +195,8 @@ pub struct TrunkState {
     pub resolved: bool,
     /// None for a trunk that is not registered with.
     pub registered: Option<bool>,
+    /// Why it is not registered with, in words, after a REGISTER failed.
+    pub registration_trouble: Option<String>,
     pub calls: u32,
     /// Whether it answered the last OPTIONS; none when none are sent.
     pub answers_options: Option<bool>,

@@ -82,9 +82,11 @@ fn a_challenged_registration_is_refreshed_from_the_granted_expiry() {
 fn a_wrong_password_is_not_tried_again_and_again() {
     let mut net = registrar_net();
     register(&mut net);
-    for _ in 0..2 {
+    for attempt in 0..2 {
         let request = net.got("REGISTER");
-        net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+        // A new nonce each time, which is not called stale: the password itself is refused.
+        let challenge = CHALLENGE.replace("nonce=\"", &format!("nonce=\"{attempt}"));
+        net.reply(&request, "401 Unauthorized", "r", &challenge, "");
         net.run(Duration::from_millis(20));
     }
     assert_eq!(net.inbox.len(), 2);
