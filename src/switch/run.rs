@@ -385,8 +385,17 @@ impl Running {
                 Output::Sighting { source, sighting } => {
                     tracing::warn!("SECURITY ip={source} event={sighting:?}");
                 }
-                Output::Banned { source, length } => {
-                    self.transports.connections.close_strangers(source);
+                Output::Proved { source, transport } => {
+                    self.transports.connections.know_at(transport, source);
+                }
+                Output::Banned {
+                    source,
+                    transport,
+                    length,
+                } => {
+                    if transport.is_reliable() {
+                        self.transports.connections.close_strangers(source);
+                    }
                     tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
                 }
                 Output::Wait(_) if self.tell_lost() => {}

@@ -321,7 +321,7 @@ impl Session {
         let credentials = entry.peer.credentials.clone()?;
         let (bytes, path) = wire.request_of(key)?;
         if !entry.peer.owns(path.remote.ip()) {
-            wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+            wire.sighted(path, Sighting::ForeignChallenge);
             return None;
         }
         let mut scratch = Vec::new();
@@ -332,7 +332,7 @@ impl Session {
         match self.auth.take(response, &credentials) {
             Ok(()) => {}
             Err(Unanswerable::ForeignRealm) => {
-                wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+                wire.sighted(path, Sighting::ForeignChallenge);
                 return None;
             }
             Err(Unanswerable::Unusable | Unanswerable::Refused) => return None,

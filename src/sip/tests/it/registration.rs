@@ -385,3 +385,31 @@ fn a_call_to_our_registration_is_known_by_its_contact_user() {
     assert!(invite.to_registration);
     assert_eq!(invite.to.uri, "sip:5550100@127.0.1.1");
 }
+
+#[test]
+fn a_binding_that_could_not_be_refreshed_is_still_removed_while_the_registrar_holds_it() {
+    for (held, wait) in [(true, 0), (false, 3600)] {
+        let mut net = registrar_net();
+        register(&mut net);
+        let request = net.got("REGISTER");
+        let contact = header(&request, "Contact");
+        net.reply(&request, "200 OK", "r", &format!("Contact: {contact}\r\n"), "");
+        net.seconds(3590);
+        let refresh = net.got("REGISTER");
+        net.reply(&refresh, "403 Forbidden", "r", "Retry-After: 86400\r\n", "");
+        net.run(Duration::from_millis(20));
+        let Some(Event::RegistrationFailed { retry_in, .. }) = net.nodes[0].events.last() else {
+            panic!("{:?}", net.names(0))
+        };
+        assert!(
+            (3600..3961).contains(&retry_in.as_secs()),
+            "not for the day that was asked for: {retry_in:?}"
+        );
+        net.seconds(wait.min(1800));
+        net.inbox.clear();
+        net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+        net.run(Duration::from_millis(20));
+        let leaving = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER").count();
+        assert_eq!(leaving, usize::from(held), "{held}");
+    }
+}
