@@ -435,7 +435,16 @@ impl Config {
             trunk.problems(&mut problems);
         }
         self.unknown_trunks("[calls] trunks", &self.calls.trunks, &mut problems);
-        for number in &self.numbers {
+        for (index, number) in self.numbers.iter().enumerate() {
+            let same = |other: &NumberConfig| {
+                other.pattern == number.pattern && other.from_trunk == number.from_trunk
+            };
+            if self.numbers[..index].iter().any(same) {
+                problems.push(format!(
+                    "[[number]] {}: the same pattern stands above already: this table is never used",
+                    number.pattern
+                ));
+            }
             self.number_problems(number, &mut problems);
         }
         problems

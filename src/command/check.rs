@@ -1,11 +1,13 @@
 //! `trunkline check`: everything that would go wrong, before it does.
 
+mod machine;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::output::say;
+use super::output::{plain, say};
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
 use crate::store::{DirectoryStore, SqliteStore};
@@ -105,7 +107,13 @@ fn findings(args: &Args) -> Findings {
     if let Err(error) = directory {
         findings.problems.push(format!("directory: {error}"));
     }
+    machine::check(&config, jiff::Timestamp::now(), &mut findings);
     warn(&config, &mut findings);
+    // What the configuration's own reading told has the file's name already.
+    let shown = args.config.display();
+    for text in findings.problems.iter_mut().chain(&mut findings.warnings) {
+        *text = plain(&format!("{shown}: {text}"));
+    }
     findings
 }
 

@@ -6,7 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod directory;
 pub mod lookup;
-mod output;
+pub mod output;
 pub mod prompt;
 pub mod serve;
 pub mod simulate;

@@ -464,7 +464,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("heard.wav");
         preview(
-            Path::new("/nonexistent"),
+            Some(Path::new("/nonexistent")),
             "callback_consent",
             &file,
             Language::SPANISH,
@@ -479,7 +479,7 @@ mod tests {
         );
         assert!(
             preview(
-                Path::new("/nonexistent"),
+                Some(Path::new("/nonexistent")),
                 "no_such_prompt",
                 &file,
                 Language::ENGLISH
