@@ -228,9 +228,9 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
     let place = Place::new();
     let number = "2025550111";
     let mut network = trunk(place.offices(), vec![office(&place, number)]).await;
-    // Sound is believed from where the call is signalled, or described; over UDP baresip's is neither.
-    let mut server = Server::start_as(&place, &near(&place, &Certificates::new(&place)));
-    let mut phone = Softphone::start_over(&place, Wire::Tcp, "");
+    // Its sound comes neither from where the call is signalled nor from the address that it describes.
+    let mut server = Server::start(&place);
+    let mut phone = Softphone::start(&place);
     let target = format!("sip:{ASKING}@{}", place.server());
     tokio::task::spawn_blocking(move || {
         phone.tell("dial", &target);

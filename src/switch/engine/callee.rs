@@ -127,10 +127,7 @@ impl Exchange {
                 leg.invited_at = Some(UtcMicros::from(now.wall));
                 call.callee = Some(leg);
                 self.note(now, call, Some(number), told);
-                if let Some(longest) = self.settings.trunks[index].longest_ring {
-                    self.timers
-                        .set(call.key, Timer::TrunkRing, now.monotonic + longest);
-                }
+                self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
                 if another.is_ok() {
                     self.endpoint.hurry(now.monotonic, session);
@@ -146,6 +143,13 @@ impl Exchange {
                 call.dialling = Some(dialling);
                 self.dial_next(now, call, index, why);
             }
+        }
+    }
+
+    fn limit_ringing(&mut self, now: Now, call: &Call, index: usize) {
+        if let Some(longest) = self.settings.trunks[index].longest_ring {
+            self.timers
+                .set(call.key, Timer::TrunkRing, now.monotonic + longest);
         }
     }
 
