@@ -35,7 +35,8 @@ async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
-    let switch = Switch::start(&config, Parts::default()).await?;
+    let started = Switch::start(&config, Parts::default()).await;
+    let switch = started.map_err(|error| anyhow::Error::msg(located(path, &error.to_string())))?;
     if let Some(address) = config.web.address() {
         web::serve(address, switch.status())
             .await
@@ -93,12 +94,20 @@ async fn reloaded(switch: &Switch, started: &Config, path: &Path) -> Option<Conf
         .map_err(|error| refused(error.to_string()))
         .ok()?;
     let taken = switch.reload(&newer).await;
-    taken.map_err(|error| refused(error.to_string())).ok()?;
+    taken
+        .map_err(|error| refused(located(path, &error.to_string())))
+        .ok()?;
     for table in started.needs_restart(&newer) {
         tracing::warn!("{table} changed: that needs a restart");
     }
     tracing::info!("the configuration was read again");
     Some(newer)
+}
+
+/// The file's name before each problem.
+fn located(path: &Path, problems: &str) -> String {
+    let located = |problem: &str| format!("{}: {problem}", path.display());
+    problems.lines().map(located).collect::<Vec<_>>().join("\n")
 }
 
 /// Sends log lines to standard error.

@@ -1,9 +1,10 @@
 //! The running switch: one task around the engine.
 
 mod network;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,11 @@ use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
 use super::sip_transport::{Tls, Transports};
 use super::start::{
-    concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
+    concrete, directory_of, driver_config, open_prompts, open_store, prove_media_port, read_tls, routes_from,
+    seed,
 };
 use super::trace_retention;
 use super::trunk_address::{Found, watch_trunks};
-use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::config::{Config, Listen};
 use crate::directory::Directory;
@@ -126,6 +127,7 @@ impl Switch {
         let (bound, public) = setup::media_address(config, &listen);
         let ports = config.media.ports;
         let pool = PortPool::new(bound, ports.first..=ports.last, PORT_REST, seed()?);
+        prove_media_port(bound, ports)?;
         let mut engine = Engine::new(settings, seed()?);
         trace_retention::start(&mut engine, &opened.store, &config.trace);
         let (orders, orders_in) = mpsc::channel(16);
@@ -152,6 +154,7 @@ impl Switch {
             farewell_until: None,
             leave_until: None,
             failed_streams: 0,
+            streams_told_at: None,
             watchdog: Watchdog::from_environment(),
         };
         running.pump();
@@ -283,6 +286,8 @@ struct Running {
     /// Set once no call is left.
     leave_until: Option<Instant>,
     failed_streams: usize,
+    /// When a want of ports was told last.
+    streams_told_at: Option<Instant>,
     watchdog: Watchdog,
 }
 
@@ -382,9 +387,7 @@ impl Running {
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log::trunk(&status),
                 Output::Said { .. } => {}
-                Output::Sighting { source, sighting } => {
-                    tracing::warn!("SECURITY ip={source} event={sighting:?}");
-                }
+                Output::Sighting { source, sighting } => log::sighting(source, sighting),
                 Output::Proved { source, transport } => {
                     self.transports.connections.know_at(transport, source);
                 }
@@ -401,33 +404,6 @@ impl Running {
                 Output::Wait(_) if self.tell_lost() => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn make_streams(&mut self, count: usize) {
-        for made in 0..count {
-            let opened = self.pool.open().map_err(|error| error.to_string());
-            let placed = opened.and_then(|socket| {
-                let address = socket.local_address().map_err(|error| error.to_string())?;
-                Ok((socket, address))
-            });
-            match placed {
-                Ok((socket, bound)) => {
-                    let stream = StreamId(self.next_stream);
-                    self.next_stream = self.next_stream.wrapping_add(1);
-                    let ip = self.advertised.unwrap_or_else(|| bound.ip());
-                    let address = SocketAddr::new(ip, bound.port());
-                    self.stock.insert(stream, socket);
-                    self.engine
-                        .handle_input(self.clock.now(), Input::StreamReady(Seat { stream, address }));
-                }
-                Err(error) => {
-                    tracing::error!("no media port: {error}");
-                    // Told at the next heartbeat, so that the engine asks again, but not at once.
-                    self.failed_streams += count - made;
                     return;
                 }
             }

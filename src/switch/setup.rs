@@ -44,6 +44,8 @@ pub enum StartError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    #[error("[media] address, ports: {address}: {reason}")]
+    MediaPort { address: IpAddr, reason: String },
     #[error("media threads: {0}")]
     Media(std::io::Error),
     #[error("prompts: {0}")]

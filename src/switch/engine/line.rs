@@ -10,6 +10,8 @@ use super::settings::{TrunkState, registration_trouble};
 /// An address that was a trunk's counts as its own for so long: calls that began there go on.
 const FORMER_FOR: Duration = Duration::from_secs(24 * 3600);
 const MOST_FORMER: usize = 32;
+/// Refused calls are told this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 /// The longest that a trunk is left alone because it asked for it.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
@@ -32,6 +34,10 @@ pub(super) struct Line {
     pub failures: u32,
     /// Calls dialled of late.
     pub rate: Rate,
+    /// Calls of it that were refused were told then.
+    pub refusals_told_at: Option<Instant>,
+    /// It failed, which was told, and has carried no call since.
+    pub failing: bool,
     /// It asked not to be called until then (Retry-After).
     pub rests_until: Option<Instant>,
     /// Where it is reached, best first.
@@ -132,6 +138,17 @@ impl Line {
         .min()
     }
 
+    /// Whether a refused call is told now: one a minute, for a peer decides how many there are.
+    pub fn tells_refusal(&mut self, now: Instant) -> bool {
+        let tells = self
+            .refusals_told_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= REFUSALS_EVERY);
+        if tells {
+            self.refusals_told_at = Some(now);
+        }
+        tells
+    }
+
     pub fn state(&self, trunk: &Trunk) -> TrunkState {
         TrunkState {
             name: trunk.name.clone(),
@@ -142,6 +159,7 @@ impl Line {
             answers_options: self.probed.map(|status| status < 500 && status != 408),
             down: self.is_down(trunk),
             resting: self.rests_until.is_some(),
+            failing: self.failing,
             addresses: self.targets.clone(),
             seen_at: self.seen_at.map(|(address, _)| address),
         }

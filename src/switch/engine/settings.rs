@@ -170,6 +170,21 @@ pub enum TrunkStatus {
         trunk: TrunkName,
         address: SocketAddr,
     },
+    /// It sent a call for a number that is not among ours.
+    NotServed {
+        trunk: TrunkName,
+        number: String,
+    },
+    /// It sent a call whose sound we cannot have.
+    NoCommonCodec {
+        trunk: TrunkName,
+    },
+    /// It failed, and the call goes on over another.
+    PassedOver {
+        trunk: TrunkName,
+        next: TrunkName,
+        why: String,
+    },
     /// A large request went by UDP, for TCP could not be had.
     LargeByUdp {
         trunk: TrunkName,
@@ -204,6 +219,8 @@ pub struct TrunkState {
     pub down: bool,
     /// Whether it asked not to be called for a while (Retry-After).
     pub resting: bool,
+    /// Whether its last call failed and went on over another.
+    pub failing: bool,
     /// Where it is reached, best first.
     pub addresses: Vec<SocketAddr>,
     /// The address that it sees us at, where that is not the one we listen on.
