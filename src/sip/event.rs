@@ -153,6 +153,14 @@ pub struct Reason {
     pub text: Option<String>,
 }
 
+impl Reason {
+    /// Whether the Q.850 cause is one of who is called: no such number, busy, no answer, declined, moved. Such a failure
+    /// says nothing about whoever sent it.
+    pub(crate) fn is_callees(&self) -> bool {
+        matches!(self.cause, Some(1 | 17..=22 | 28))
+    }
+}
+
 /// Why an outgoing call did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

@@ -148,13 +148,18 @@ impl Lines {
     }
 
     pub fn call_to(&mut self, from: SocketAddr, uri: &str) -> String {
+        self.call_for(from, uri, uri)
+    }
+
+    /// The same, where To names another than the Request-URI.
+    pub fn call_for(&mut self, from: SocketAddr, uri: &str, to: &str) -> String {
         self.calls += 1;
         let call_id = format!("call-{}", self.calls);
         self.hear(
             from,
             &format!(
                 "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call_id}\r\nMax-Forwards: 70\r\n\
-                 From: <sip:2025550123@t.invalid>;tag=a\r\nTo: <{uri}>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
+                 From: <sip:2025550123@t.invalid>;tag=a\r\nTo: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
                  Contact: <sip:{from}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
                 SDP.len()
             ),

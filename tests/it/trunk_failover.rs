@@ -101,6 +101,7 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     lines.answer("INVITE", "503 Busy", "Retry-After: 60\r\n", "");
     assert!(lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
+    lines.answer("INVITE", "180 Ringing", CONTACT, "");
     lines.pass(seconds(59));
     lines.call(trunk(1));
     assert_eq!(lines.dialled(), [trunk(0), trunk(1), trunk(1), trunk(1)]);
@@ -108,6 +109,20 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     assert!(!lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
     assert_eq!(lines.dialled().last(), Some(&trunk(0)));
+}
+
+#[test]
+fn a_busy_number_rests_no_trunk_and_one_that_asked_to_wait_is_still_used_where_there_is_no_other() {
+    let mut lines = lines(&[""]);
+    lines.call(trunk(0));
+    let busy = "Retry-After: 300\r\nReason: Q.850;cause=17\r\n";
+    lines.answer("INVITE", "503 Service Unavailable", busy, "");
+    assert!(!lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    lines.answer("INVITE", "503 Service Unavailable", "Retry-After: 300\r\n", "");
+    assert!(lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    assert_eq!(lines.dialled().len(), 3, "better than nothing");
 }
 
 #[test]

@@ -346,7 +346,8 @@ impl Session {
             }
             let failure = failure(response);
             // After ringing, 408 is the callee's.
-            if status == 503 || (status == 408 && !self.rang) {
+            let is_targets = status == 503 || (status == 408 && !self.rang);
+            if is_targets && !failure.reason.is_callees() {
                 self.rest_target(wire, now, failure.retry_after);
                 if self.try_next_target(wire, now) {
                     return;

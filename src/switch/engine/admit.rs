@@ -21,7 +21,7 @@ use crate::call::record::{
 };
 use crate::call::timers::CallKey;
 use crate::flow::run::Run;
-use crate::units::{CallId, Language, PhoneNumber};
+use crate::units::{CallId, Language, PhoneNumber, TrunkName};
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// For a call that was one too many for its second.
@@ -45,13 +45,7 @@ impl Exchange {
             self.endpoint.reject(now.monotonic, session, 503, None);
             return None;
         }
-        let user = if invite.to_registration {
-            user_of(&invite.to.uri)
-        } else {
-            invite.user.as_str()
-        };
-        let number = NumberFormat::read_as(self.settings.trunks[index].number_format_in, user);
-        let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
+        let Some((number, route)) = self.route_of(index, &trunk, invite) else {
             self.endpoint.reject(now.monotonic, session, 404, None);
             return None;
         };
@@ -91,6 +85,23 @@ impl Exchange {
         }
         self.trust_caller(index, &mut caller);
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
+    }
+
+    /// The number that was dialled, and its route: of the Request-URI, and of To where the Request-URI only says whose
+    /// registration the call is for, by our Contact or by the account.
+    fn route_of(&self, index: usize, name: &TrunkName, invite: &IncomingInvite) -> Option<(String, Route)> {
+        let trunk = &self.settings.trunks[index];
+        let account = trunk.credentials.as_ref().map(|account| &account.username);
+        let by_to = invite.to_registration || account == Some(&invite.user);
+        let users = [
+            (!invite.to_registration).then_some(invite.user.as_str()),
+            by_to.then(|| user_of(&invite.to.uri)),
+        ];
+        users.into_iter().flatten().find_map(|user| {
+            let number = NumberFormat::read_as(trunk.number_format_in, user);
+            let route = self.settings.routes.find(&number, name)?.clone();
+            Some((number, route))
+        })
     }
 
     /// Whether a call is one too many for this second. Such calls are only counted: what is too much for the second is

@@ -169,12 +169,32 @@ impl Exchange {
 
     /// Where a trunk's registrars are, where that is not where its calls go.
     pub fn set_registrars(&mut self, now: Now, name: &TrunkName, registrars: Vec<SocketAddr>) {
-        if let Some(index) = self.trunk_index(name) {
-            let targets = self.lines[index].targets.clone();
-            self.lines[index].take_targets(now.monotonic, targets, registrars);
-            self.set_peer(index);
+        let Some(index) = self.trunk_index(name) else {
+            return;
+        };
+        if registrars.is_empty() && self.settings.trunks[index].registrar.is_some() {
+            // Not found, which leaves what was found before.
+            return;
+        }
+        let targets = self.lines[index].targets.clone();
+        self.lines[index].take_targets(now.monotonic, targets, registrars);
+        self.set_peer(index);
+        self.follow(now, index);
+    }
+
+    /// Registers once it is known where, and again where the registrar moved. Where a registrar of its own was not
+    /// found, calls go but REGISTER does not: the account's proof is for the registrar alone.
+    fn follow(&mut self, now: Now, index: usize) {
+        let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
+        let places = match trunk.registrar {
+            Some(_) => &line.registrars,
+            None => &line.targets,
+        };
+        if line.registering {
             self.endpoint
                 .follow_registrar(now.monotonic, Self::peer_id(index));
+        } else if line.local.is_some() && !places.is_empty() && !self.draining {
+            self.register(now, index);
         }
     }
 
@@ -198,18 +218,15 @@ impl Exchange {
         }
         self.set_peer(index);
         self.guard_door(now, index);
-        if begins && !self.draining {
-            self.register(now, index);
-        } else {
-            self.endpoint
-                .follow_registrar(now.monotonic, Self::peer_id(index));
-        }
+        self.follow(now, index);
     }
 
     /// Tells the SIP core a trunk's addresses, once they are known.
     pub fn set_peer(&mut self, index: usize) {
         let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
-        let Some(local) = line.local else { return };
+        let Some(local) = line.local.filter(|_| !line.gone) else {
+            return;
+        };
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
             registrars: line.registrars.clone(),
@@ -252,6 +269,9 @@ impl Exchange {
     /// Does what is due for trunks: OPTIONS, NAT, what is to be forgotten.
     pub fn tend_trunks(&mut self, now: Now) {
         for index in 0..self.lines.len() {
+            if self.lines[index].gone {
+                continue;
+            }
             if self.lines[index].forget(now.monotonic) {
                 self.set_peer(index);
             }
