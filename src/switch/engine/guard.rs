@@ -265,6 +265,11 @@ impl Guard {
         *self.acquainted.touch(Source::from(address), || until) = until;
     }
 
+    /// Whether we lately sent something of a trunk's call there.
+    pub fn knows(&self, now: Instant, address: IpAddr) -> bool {
+        self.is_acquainted(now, Source::from(address))
+    }
+
     pub fn counters(&self) -> GuardCounters {
         self.counters
     }

@@ -43,7 +43,7 @@ use guard::Guard;
 pub use guard::GuardCounters;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
 pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
-use trace::Passing;
+use trace::{Passing, Sender};
 pub use trace::{TraceCounters, TraceRules};
 
 /// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
@@ -307,16 +307,29 @@ impl Engine {
     }
 
     fn trace_received(&mut self, now: Now, input: &sip::Input<'_>) {
-        let sip::Input::Received {
-            local,
-            source,
-            transport,
-            bytes,
-        } = *input
-        else {
-            return;
+        let (local, source, transport, bytes, is_proven) = match *input {
+            sip::Input::Received {
+                local,
+                source,
+                transport,
+                bytes,
+            } => (local, source, transport, bytes, false),
+            sip::Input::ReceivedFrom {
+                local,
+                source,
+                transport,
+                bytes,
+                ..
+            } => (local, source, transport, bytes, true),
+            _ => return,
         };
-        let is_peer = self.exchange.endpoint.is_peer(source.ip());
+        let sender = if is_proven || self.exchange.endpoint.is_peer(source.ip()) {
+            Sender::Peer
+        } else if self.guard.knows(now.monotonic, source.ip()) {
+            Sender::Acquaintance
+        } else {
+            Sender::Stranger
+        };
         let passing = Passing {
             sent: false,
             local,
@@ -324,7 +337,7 @@ impl Engine {
             transport,
             bytes,
         };
-        self.exchange.trace.pass(now, passing, is_peer);
+        self.exchange.trace.pass(now, passing, sender);
     }
 
     fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
@@ -362,7 +375,7 @@ impl Engine {
                         transport,
                         bytes: &bytes,
                     };
-                    self.exchange.trace.pass(now, passing, true);
+                    self.exchange.trace.pass(now, passing, Sender::Peer);
                     self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
