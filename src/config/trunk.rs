@@ -46,6 +46,8 @@ pub struct TrunkConfig {
     pub register_seconds: u32,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// The realm of digest challenges that `password` is proved to; the first one that the trunk asks for, if left out.
+    pub realm: Option<String>,
     /// What the trunk proves its calls with (digest) when they come from other addresses than its own.
     pub accept_username: Option<String>,
     pub accept_password: Option<Secret>,
@@ -299,6 +301,9 @@ impl TrunkConfig {
         if self.username.is_some() != self.password.is_some() {
             told("give both username and password, or neither".to_owned());
         }
+        if self.realm.is_some() && self.username.is_none() {
+            told("realm needs username and password".to_owned());
+        }
         if self.accept_username.is_some() != self.accept_password.is_some() {
             told("give both accept_username and accept_password, or neither".to_owned());
         }
@@ -410,6 +415,7 @@ mod tests {
             ("dial_prefix = \"1;x\"", "dial_prefix"),
             ("from_user = \"account\"", "from_user"),
             ("accept_username = \"u\"", "accept_password"),
+            ("realm = \"r\"", "realm needs username"),
         ] {
             assert!(problems(keys).contains(told), "{keys}: {}", problems(keys));
         }

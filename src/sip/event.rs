@@ -296,6 +296,12 @@ pub enum Event {
     LargeByUdp {
         peer: PeerId,
     },
+    /// The peer challenged for a realm that is not the configured one, or not the one that it challenged for first; no
+    /// credentials were given.
+    ForeignRealm {
+        peer: PeerId,
+        realm: String,
+    },
     /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
     /// then `register` again.
     PublicAddress {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::digest::Realms;
 use crate::message::{Address, Message};
 use crate::peer::{Credentials, Peer, PeerId, Transport};
 use crate::registration::Binding;
@@ -28,6 +29,9 @@ pub(crate) struct PeerEntry {
     pub service_route: Vec<String>,
     /// Targets that failed, and until when they are passed over.
     resting: Vec<(SocketAddr, Instant)>,
+    /// The realms that it challenges calls for, and registrations: these may be of another company's server.
+    pub call_realms: Realms,
+    pub register_realms: Realms,
     /// Until then large requests go by UDP, for TCP could not be had.
     pub no_tcp_until: Option<Instant>,
 }
@@ -56,6 +60,8 @@ impl Peers {
                 retired: false,
                 service_route: Vec::new(),
                 resting: Vec::new(),
+                call_realms: Realms::default(),
+                register_realms: Realms::default(),
                 no_tcp_until: None,
             }),
         }
@@ -89,6 +95,12 @@ impl Peers {
 
     pub fn owns(&self, source: IpAddr) -> bool {
         self.entries.iter().any(|entry| entry.peer.owns(source))
+    }
+
+    /// Whether an address is where some peer reaches us.
+    pub fn is_ours(&self, address: SocketAddr) -> bool {
+        let mut peers = self.entries.iter().map(|entry| &entry.peer);
+        peers.any(|peer| peer.local == address || peer.public == Some(address))
     }
 
     /// The peers that are reached by connections to this address.

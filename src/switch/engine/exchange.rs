@@ -335,6 +335,9 @@ impl Exchange {
                 });
                 self.name_of(peer).map(|trunk| TrunkStatus::Left { trunk })
             }
+            sip::Event::ForeignRealm { peer, realm } => self
+                .name_of(peer)
+                .map(|trunk| TrunkStatus::ForeignRealm { trunk, realm }),
             sip::Event::LargeByUdp { peer } => {
                 self.name_of(peer).map(|trunk| TrunkStatus::LargeByUdp { trunk })
             }

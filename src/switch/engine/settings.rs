@@ -174,6 +174,11 @@ pub enum TrunkStatus {
     LargeByUdp {
         trunk: TrunkName,
     },
+    /// The trunk wanted our account's proof for another realm than its own; it was not given.
+    ForeignRealm {
+        trunk: TrunkName,
+        realm: String,
+    },
 }
 
 /// A trunk as an operator sees it.
