@@ -198,6 +198,13 @@ impl Exchange {
         }
     }
 
+    /// How calls are spread over the addresses that come next.
+    pub fn set_shares(&mut self, name: &TrunkName, shares: Vec<sip::Share>) {
+        if let Some(index) = self.trunk_index(name) {
+            self.lines[index].shares = shares;
+        }
+    }
+
     /// A trunk's addresses are known (anew): the SIP core may talk to it, and registers if it is to.
     pub fn set_targets(&mut self, now: Now, name: &TrunkName, targets: Vec<SocketAddr>, local: SocketAddr) {
         let Some(index) = self.trunk_index(name) else {
@@ -229,6 +236,7 @@ impl Exchange {
         };
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
+            shares: line.shares.clone(),
             registrars: line.registrars.clone(),
             former: line.former.iter().map(|(address, _)| *address).collect(),
             public: self.outside(index),

@@ -34,6 +34,8 @@ pub(super) struct Line {
     pub rests_until: Option<Instant>,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
+    /// How calls are spread over these.
+    pub shares: Vec<sip::Share>,
     /// Where it is registered with, where that is elsewhere.
     pub registrars: Vec<SocketAddr>,
     /// Addresses that were its own, and until when they count as such; the oldest first.
