@@ -250,7 +250,24 @@ impl TryFrom<String> for Network {
     }
 }
 
+/// Whether text may be the user part of a SIP URI (RFC 3261 §25.1).
+fn is_user(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()%&=+$,;?/".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
 impl TrunkConfig {
+    /// Whether its calls are known by nothing but the addresses that its names have.
+    pub fn is_known_by_names_alone(&self) -> bool {
+        let is_name =
+            |place: &String| matches!(Place::parse(place, self.transport), Some(Place::Name { .. }));
+        !self.register
+            && self.addresses.is_empty()
+            && self.accept_username.is_none()
+            && self.transport != Transport::Tls
+            && self.places().iter().all(is_name)
+    }
+
     /// Where calls go: the proxies, else the host.
     pub fn places(&self) -> &[String] {
         match self.proxy.is_empty() {
@@ -313,6 +330,14 @@ impl TrunkConfig {
         if self.register && self.username.is_none() {
             told("register = true needs username and password".to_owned());
         }
+        let is_named = self.register || self.from_user == FromUser::Account || self.caller_id.is_none();
+        if let Some(username) = self.username.as_ref().filter(|_| is_named)
+            && !is_user(username)
+        {
+            told(format!(
+                "username {username:?} cannot stand in a SIP address: escape what is not a letter, digit or -_.!~*'()&=+$,;?/ as %XX"
+            ));
+        }
         if self.register && !(60..=86_400).contains(&self.register_seconds) {
             told("register_seconds must be 60 to 86400".to_owned());
         }
@@ -332,6 +357,14 @@ impl TrunkConfig {
         for (key, place) in places {
             if Place::parse(place, self.transport).is_none() {
                 told(format!("{key} {place:?} is not a host name or an address"));
+            }
+        }
+        for Network { address, prefix } in &self.addresses {
+            let least = if address.is_ipv4() { 8 } else { 16 };
+            if *prefix < least {
+                told(format!(
+                    "addresses: \"{address}/{prefix}\" makes strangers the trunk: a prefix of {least} is the shortest"
+                ));
             }
         }
         if self.proxy_route != ProxyRoute::None && self.proxy.is_empty() {
@@ -415,6 +448,16 @@ mod tests {
             ("dial_prefix = \"1;x\"", "dial_prefix"),
             ("from_user = \"account\"", "from_user"),
             ("accept_username = \"u\"", "accept_password"),
+            ("addresses = [\"0.0.0.0/0\"]", "addresses: \"0.0.0.0/0\""),
+            ("addresses = [\"::/0\"]", "addresses: \"::/0\""),
+            (
+                "username = \"a b\"\npassword = \"p\"\nregister = true",
+                "username \"a b\" cannot",
+            ),
+            (
+                "username = \"a@b\"\npassword = \"p\"\nregister = true",
+                "username \"a@b\" cannot",
+            ),
             ("realm = \"r\"", "realm needs username"),
         ] {
             assert!(problems(keys).contains(told), "{keys}: {}", problems(keys));

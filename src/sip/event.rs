@@ -34,7 +34,8 @@ pub enum Input<'a> {
         remote: SocketAddr,
         transport: Transport,
     },
-    /// Nothing can be sent there: ICMP port unreachable, a refused or broken connection.
+    /// Nothing can be sent there: no route, a refused or broken connection. Who drives the endpoint may not hear of ICMP
+    /// port unreachable (an unconnected UDP socket does not); a silent target is left after `target_timeout` all the same.
     Unreachable {
         remote: SocketAddr,
         transport: Transport,

@@ -287,6 +287,25 @@ fn name_host_and_user_phone_stand_where_the_recipe_says() {
 }
 
 #[test]
+fn a_port_of_the_host_is_no_part_of_who_we_are() {
+    let account = "username = \"u\"\npassword = \"p\"\nregister = true\n";
+    let mut lines = Lines::new(&format!(
+        "{}{account}",
+        BASE.replace("\"t.example\"", "\"t.example:5070\"")
+    ));
+    let register = lines.all("REGISTER ")[0].1.clone();
+    assert_eq!(header(&register, "To").as_deref(), Some("<sip:u@t.example>"));
+    lines.call(trunk(0));
+    let text = lines.invite();
+    assert!(
+        text.starts_with("INVITE sip:+12025550142@t.example:5070 SIP/2.0\r\n"),
+        "{text}"
+    );
+    let from = header(&text, "From").unwrap();
+    assert!(from.starts_with("<sip:+12025550100@t.example>"), "{from}");
+}
+
+#[test]
 fn an_outbound_proxy_stands_in_route_or_takes_the_request_uri_as_configured() {
     let proxy = "proxy = \"proxy.example\"\nproxy_route = ";
     let text = invite_by(&format!("{BASE}{proxy}\"loose\"\n"));

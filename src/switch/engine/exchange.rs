@@ -260,7 +260,7 @@ impl Exchange {
         let registration = sip::Registration {
             peer: Self::peer_id(index),
             registrar: format!("sip:{}", trunk.registrar.as_ref().unwrap_or(&trunk.host)),
-            aor: format!("sip:{username}@{}", trunk.host),
+            aor: format!("sip:{username}@{}", trunk.domain()),
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
         };
         self.lines[index].registering = true;
