@@ -1,10 +1,13 @@
 //! `trunkline check`: everything that would go wrong, before it does.
 
+mod machine;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output::{plain, say};
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
 use crate::store::{DirectoryStore, SqliteStore};
@@ -34,18 +37,18 @@ struct Findings {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = findings(args);
     if args.json {
-        println!("{}", serde_json::to_string(&findings)?);
+        say!("{}", serde_json::to_string(&findings)?)?;
     } else {
         for problem in &findings.problems {
-            println!("problem: {problem}");
+            say!("problem: {problem}")?;
         }
         for warning in &findings.warnings {
-            println!("warning: {warning}");
+            say!("warning: {warning}")?;
         }
         match findings.problems.len() {
-            0 => println!("{}: no problems found", args.config.display()),
-            1 => println!("{}: 1 problem found", args.config.display()),
-            count => println!("{}: {count} problems found", args.config.display()),
+            0 => say!("{}: no problems found", args.config.display())?,
+            1 => say!("{}: 1 problem found", args.config.display())?,
+            count => say!("{}: {count} problems found", args.config.display())?,
         }
     }
     Ok(if findings.problems.is_empty() {
@@ -104,7 +107,13 @@ fn findings(args: &Args) -> Findings {
     if let Err(error) = directory {
         findings.problems.push(format!("directory: {error}"));
     }
+    machine::check(&config, jiff::Timestamp::now(), &mut findings);
     warn(&config, &mut findings);
+    // What the configuration's own reading told has the file's name already.
+    let shown = args.config.display();
+    for text in findings.problems.iter_mut().chain(&mut findings.warnings) {
+        *text = plain(&format!("{shown}: {text}"));
+    }
     findings
 }
 

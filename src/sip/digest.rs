@@ -1,8 +1,8 @@
 //! Digest authentication as a client (RFC 7616, RFC 8760, RFC 3261 §22).
 //!
 //! In: the challenges of a 401 or 407. Out: Authorization lines for the request sent again. Credentials answer only
-//! the realm they are bound to; the caller makes sure that the request went to their peer. It must never answer the
-//! same nonce twice unless the server calls it stale.
+//! the realm they are bound to; the caller makes sure that the request went to their peer. One request never answers a
+//! realm twice unless the server calls its own nonce stale: a wrong password stays wrong (RFC 3261 §22.1).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -84,6 +84,8 @@ struct Challenge {
     count: u32,
     /// Whether the request at hand carries an answer to it.
     answered: bool,
+    /// Whether the request at hand was challenged with it, rather than an earlier one.
+    asked: bool,
 }
 
 impl Challenge {
@@ -105,6 +107,7 @@ impl Challenge {
             stale: false,
             count: 0,
             answered: false,
+            asked: true,
         };
         let (mut has_realm, mut qop_seen) = (false, false);
         for part in crate::message::split_commas(rest) {
@@ -278,9 +281,9 @@ impl Authenticator {
     /// Starts a new request: the limit of attempts counts per request.
     pub fn restart(&mut self) {
         self.attempts = 0;
-        self.challenges
-            .iter_mut()
-            .for_each(|challenge| challenge.answered = false);
+        for challenge in &mut self.challenges {
+            (challenge.answered, challenge.asked) = (false, false);
+        }
     }
 
     /// Whether [`Authenticator::lines`] would give credentials.
@@ -327,10 +330,9 @@ impl Authenticator {
         }
         let answered = |challenge: &Challenge| {
             self.challenges.iter().any(|old| {
-                old.nonce == challenge.nonce
-                    && old.realm == challenge.realm
-                    && old.proxy == challenge.proxy
-                    && old.answered
+                // What was sent ahead with an old nonce may fail for its age; what was asked for may not.
+                let same = old.nonce == challenge.nonce || old.asked && old.algorithm == challenge.algorithm;
+                same && old.realm == challenge.realm && old.proxy == challenge.proxy && old.answered
             })
         };
         if found
@@ -506,24 +508,39 @@ mod tests {
     }
 
     #[test]
-    fn an_ever_new_nonce_does_not_loop_for_ever() {
+    fn a_refused_password_is_sent_once_whatever_nonces_follow() {
         let mut authenticator = Authenticator::default();
-        let results: Vec<_> = (0..5)
-            .map(|nonce| {
-                let line = format!("WWW-Authenticate: Digest realm=\"a\", nonce=\"{nonce}\"\r\n");
-                take(&mut authenticator, &line, None).is_ok()
-            })
-            .collect();
-        assert_eq!(results, [true, true, true, false, false]);
-        authenticator.restart();
+        let mut ask = |more: &str| {
+            let line = format!("WWW-Authenticate: Digest realm=\"a\", {more}\r\n");
+            let taken = take(&mut authenticator, &line, None);
+            if taken.is_ok() {
+                authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 7);
+            }
+            taken.is_ok()
+        };
+        assert!(ask("nonce=\"1\""));
+        assert!(!ask("nonce=\"2\"") && !ask("nonce=\"3\""));
+        assert!(ask("nonce=\"4\", stale=true"), "once more for a stale nonce");
+        assert!(!ask("nonce=\"5\""));
         assert!(
-            take(
-                &mut authenticator,
-                "WWW-Authenticate: Digest realm=\"a\", nonce=\"9\"\r\n",
-                None
-            )
-            .is_ok()
+            ask("nonce=\"6\", algorithm=SHA-256"),
+            "another algorithm is another question"
         );
+        assert!(!ask("nonce=\"7\", stale=true"), "at most three in all");
+    }
+
+    #[test]
+    fn credentials_sent_ahead_with_an_old_nonce_do_not_count_as_refused() {
+        let mut authenticator = Authenticator::default();
+        for request in 0..3 {
+            authenticator.restart();
+            if authenticator.is_ready() {
+                authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 7);
+            }
+            let line = format!("WWW-Authenticate: Digest realm=\"a\", nonce=\"{request}\"\r\n");
+            assert_eq!(take(&mut authenticator, &line, None), Ok(()), "request {request}");
+            authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 8);
+        }
     }
 
     #[test]

@@ -31,12 +31,16 @@ pub enum Input<'a> {
     /// An open connection broke. Requests sent over it that nothing was heard about are sent once more, over a new
     /// connection; calls go on.
     ConnectionLost {
+        /// The only peer that it served; `None` where it served whoever is at this address.
+        peer: Option<PeerId>,
         remote: SocketAddr,
         transport: Transport,
     },
     /// Nothing can be sent there: no route, a refused or broken connection. Who drives the endpoint may not hear of ICMP
     /// port unreachable (an unconnected UDP socket does not); a silent target is left after `target_timeout` all the same.
     Unreachable {
+        /// The only peer that is meant, whose certificate was wrong; `None` where nobody is reached there.
+        peer: Option<PeerId>,
         remote: SocketAddr,
         transport: Transport,
     },
@@ -195,7 +199,7 @@ pub enum Ended {
     NoSdp,
 }
 
-/// A sighting that an operator's ban list may count; rate-limited by the endpoint.
+/// A sighting that a ban list may count. Every one is told, so that noise hides nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sighting {
     /// A request from an address of no peer; it was not answered.
@@ -287,6 +291,12 @@ pub enum Event {
     Deregistered {
         peer: PeerId,
     },
+    /// A request carried a peer's credentials in answer to our challenge.
+    Proved {
+        peer: PeerId,
+        source: SocketAddr,
+        transport: Transport,
+    },
     /// An OPTIONS ping was answered (`status`), or not (408).
     Probed {
         peer: PeerId,
@@ -311,6 +321,8 @@ pub enum Event {
     },
     Security {
         source: IpAddr,
+        /// The source of a datagram may be forged.
+        transport: Transport,
         sighting: Sighting,
     },
 }

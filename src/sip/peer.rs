@@ -118,7 +118,8 @@ pub struct Peer {
     pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
-    /// How requests go to it. A peer on TLS is heard over TLS only: its address alone proves nothing.
+    /// How requests go to it. A peer on TLS is heard over TLS only, one on TCP not over UDP: the source of a datagram
+    /// proves nothing.
     pub transport: Transport,
     /// Whether requests over UDP that are too large for any path go by TCP (RFC 3261 §18.1.1).
     pub large_by_tcp: bool,

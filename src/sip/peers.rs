@@ -121,10 +121,15 @@ impl Peers {
     }
 
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
-    /// then the one with that very port, then the first; one that is retired comes last unless it is named.
+    /// then the one with that very port, then the first; one that is retired comes last unless it is named. A peer on
+    /// TCP or TLS is not heard over what proves less than it does: a datagram's source may be forged.
     fn find(&self, source: SocketAddr, transport: Transport, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
-        let is_heard = |peer: &Peer| peer.transport != Transport::Tls || transport == Transport::Tls;
+        let is_heard = |peer: &Peer| match peer.transport {
+            Transport::Udp => true,
+            Transport::Tcp => transport.is_reliable(),
+            Transport::Tls => transport == Transport::Tls,
+        };
         let is_sender = |entry: &&PeerEntry| entry.peer.owns(source.ip()) && is_heard(&entry.peer);
         for entry in self.entries.iter().filter(is_sender) {
             let rank = match () {

@@ -163,19 +163,23 @@ fn voipms_gets_eleven_digits_of_mu_law_and_calls_in_are_found_by_the_registratio
     );
     // Its calls name our Contact, or the account, in the Request-URI and the number in To.
     let contact = header(register, "Contact").unwrap();
-    let contact = contact.split(['<', '@']).nth(1).unwrap().to_owned();
-    let number = "sip:2025550142@city.voip.ms";
-    for uri in [
-        format!("{contact}@127.0.10.1"),
-        "sip:account@127.0.10.1".to_owned(),
-    ] {
-        let call = lines.call_for(trunk(0), &uri, number);
-        assert_eq!(lines.told_caller(&call), 180, "{uri}");
-        let call = lines.call_to(trunk(0), &uri);
-        assert_eq!(lines.told_caller(&call), 404, "To of {uri} names no number");
+    let user = contact.split(['<', '@']).nth(1).unwrap().to_owned();
+    let call = lines.call_to(trunk(0), &format!("{user}@127.0.10.1"));
+    assert_eq!(lines.told_caller(&call), 404, "To names no number");
+    for named in [format!("{user}@127.0.10.1"), "sip:account@127.0.10.1".to_owned()] {
+        let before = lines.dialled().len();
+        let call = lines.call_naming(trunk(0), &named, "sip:12025550142@city.voip.ms");
+        assert!(
+            lines.told_caller(&call) < 200,
+            "{named}: {}",
+            lines.told_caller(&call)
+        );
+        assert_eq!(lines.dialled().len(), before + 1, "{named}");
+        assert_eq!(
+            lines.invite().split(' ').nth(1),
+            Some("sip:12025550142@city.voip.ms")
+        );
     }
-    let call = lines.call_for(trunk(0), "sip:stranger@127.0.10.1", number);
-    assert_eq!(lines.told_caller(&call), 404, "To counts for the account alone");
 }
 
 #[test]

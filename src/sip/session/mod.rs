@@ -167,6 +167,11 @@ impl Session {
         self.state == State::Over && self.live == 0 && self.repeat.is_none() && !self.reliable.expects_prack()
     }
 
+    /// Whether the peer may not have heard our 2xx, which is without its ACK; BYE waits for that.
+    pub fn is_unheard(&self) -> bool {
+        self.state == State::Answering && self.repeat.is_some()
+    }
+
     /// Whether the last event was told.
     pub fn is_told(&self) -> bool {
         self.told
@@ -321,7 +326,7 @@ impl Session {
         let credentials = entry.peer.credentials.clone()?;
         let (bytes, path) = wire.request_of(key)?;
         if !entry.peer.owns(path.remote.ip()) {
-            wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+            wire.sighted(path, Sighting::ForeignChallenge);
             return None;
         }
         let mut scratch = Vec::new();
@@ -337,7 +342,7 @@ impl Session {
                 if let Some(realm) = realms.news(&realm) {
                     wire.tell(Event::ForeignRealm { peer, realm });
                 }
-                wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+                wire.sighted(path, Sighting::ForeignChallenge);
                 return None;
             }
             Err(Unanswerable::Unusable | Unanswerable::Refused) => return None,

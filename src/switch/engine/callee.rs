@@ -6,11 +6,12 @@ use media::Law;
 use media::sdp::{Direction as Sending, Local};
 use rand_core::RngCore;
 
-use super::Now;
 use super::call::{Call, Dialling, Side, Timer};
 use super::choice::{Chosen, NoTrunk, is_callees, is_the_trunks};
 use super::exchange::Exchange;
 use super::recipe::Asked;
+use super::settings::TrunkStatus;
+use super::{Now, Output};
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
 use crate::call::leg::{Leg, LegSetup, LegState};
 use crate::call::number::Dialled;
@@ -123,12 +124,11 @@ impl Exchange {
                     trunk: Some(setup.trunk.clone()),
                     attempt: dialling.request.attempt,
                 };
-                call.callee = Some(Leg::dialled(session, setup, local));
+                let mut leg = Leg::dialled(session, setup, local);
+                leg.invited_at = Some(UtcMicros::from(now.wall));
+                call.callee = Some(leg);
                 self.note(now, call, Some(number), told);
-                if let Some(longest) = self.settings.trunks[index].longest_ring {
-                    self.timers
-                        .set(call.key, Timer::TrunkRing, now.monotonic + longest);
-                }
+                self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
                 if another.is_ok_and(|another| !another.resting) {
                     self.endpoint.hurry(now.monotonic, session);
@@ -144,6 +144,13 @@ impl Exchange {
                 call.dialling = Some(dialling);
                 self.dial_next(now, call, index, why);
             }
+        }
+    }
+
+    fn limit_ringing(&mut self, now: Now, call: &Call, index: usize) {
+        if let Some(longest) = self.settings.trunks[index].longest_ring {
+            self.timers
+                .set(call.key, Timer::TrunkRing, now.monotonic + longest);
         }
     }
 
@@ -187,11 +194,28 @@ impl Exchange {
         let number = leg.number;
         let reason = "next_trunk".to_owned();
         self.note(now, call, Some(number), EventKind::Decision { reason });
+        self.tell_passed_over(index, chosen.index, cause);
         let dialling = call.dialling.take();
         self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
         call.dialling = dialling;
         self.dial_by(now, call, chosen);
         true
+    }
+
+    /// Tells that a trunk fails: once, until it carries a call again.
+    fn tell_passed_over(&mut self, index: usize, next: usize, cause: &Cause) {
+        if std::mem::replace(&mut self.lines[index].failing, true) {
+            return;
+        }
+        let phrase = cause.phrase.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why = match cause.sip_status {
+            Some(status) => format!("answered {status} {phrase}"),
+            None => phrase,
+        };
+        let name = |index: usize| self.settings.trunks[index].name.clone();
+        let (trunk, next) = (name(index), name(next));
+        let told = TrunkStatus::PassedOver { trunk, next, why };
+        self.outputs.push_back(Output::Trunk(told));
     }
 
     /// The trunk's codecs, with the one the caller's side uses first: nothing is to be converted then.
@@ -326,6 +350,7 @@ impl Exchange {
         }
         leg.state = LegState::Answered;
         leg.answered_at = Some(at);
+        self.lines[Self::index_of(leg.peer)].failing = false;
         let longest = self.settings.trunks[Self::index_of(leg.peer)].longest_call;
         self.timers.cancel(call.key, Timer::TrunkRing);
         if let Some(longest) = longest {
@@ -343,9 +368,13 @@ impl Exchange {
         let (number, index) = (leg.number, Self::index_of(leg.peer));
         let disposition = disposition_of(failure);
         let cause = Cause {
-            sip_status: Some(failure.status),
+            // What nobody sent is not to look like an answer.
+            sip_status: failure.from_peer.then_some(failure.status),
             q850: failure.reason.cause,
-            phrase: Some(Phrase::new(&failure.phrase)),
+            phrase: Some(Phrase::new(&match failure.from_peer {
+                true => failure.phrase.clone(),
+                false => silence(failure.status, leg, UtcMicros::from(now.wall)),
+            })),
         };
         let failed = EventKind::DialFailed {
             disposition,
@@ -408,6 +437,19 @@ impl Exchange {
             disposition,
             cause: Cause::default(),
         });
+    }
+}
+
+/// What a call failed of for which the trunk sent no final answer.
+fn silence(status: u16, leg: &Leg, at: UtcMicros) -> String {
+    let seconds = leg.invited_at.map(|since| at.since(since).max(0) / 1_000_000);
+    match (status, leg.ringing_at, seconds) {
+        (408, None, Some(seconds)) => format!("no answer from the trunk in {seconds} s"),
+        (408, None, None) => "no answer from the trunk".to_owned(),
+        (408, Some(_), _) => "no end to the ringing".to_owned(),
+        (503, ..) => "the trunk could not be reached".to_owned(),
+        (488, ..) => "the trunk's answer could not be used".to_owned(),
+        _ => format!("given up by this server ({status})"),
     }
 }
 

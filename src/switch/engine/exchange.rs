@@ -320,7 +320,9 @@ impl Exchange {
             sip::Event::Probed { peer, status, .. } => return self.on_probed(peer, status),
             sip::Event::PublicAddress { peer, address } => return self.on_public_address(now, peer, address),
             sip::Event::Registered { peer, expires } => {
-                self.line(peer, |line| line.registered = true);
+                self.line(peer, |line| {
+                    (line.registered, line.registration_trouble) = (true, None)
+                });
                 self.name_of(peer)
                     .map(|trunk| TrunkStatus::Registered { trunk, expires })
             }
@@ -329,7 +331,9 @@ impl Exchange {
                 status,
                 retry_in,
             } => {
-                self.line(peer, |line| line.registered = false);
+                self.line(peer, |line| {
+                    (line.registered, line.registration_trouble) = (false, Some(status));
+                });
                 self.name_of(peer).map(|trunk| TrunkStatus::RegistrationFailed {
                     trunk,
                     status,

@@ -37,6 +37,7 @@ fn unreachable(net: &mut Net, remote: &str) {
         endpoint.handle_input(
             now,
             Input::Unreachable {
+                peer: None,
                 remote,
                 transport: Transport::Udp,
             },

@@ -82,9 +82,11 @@ fn a_challenged_registration_is_refreshed_from_the_granted_expiry() {
 fn a_wrong_password_is_not_tried_again_and_again() {
     let mut net = registrar_net();
     register(&mut net);
-    for _ in 0..2 {
+    for attempt in 0..2 {
         let request = net.got("REGISTER");
-        net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+        // A new nonce each time, which is not called stale: the password itself is refused.
+        let challenge = CHALLENGE.replace("nonce=\"", &format!("nonce=\"{attempt}"));
+        net.reply(&request, "401 Unauthorized", "r", &challenge, "");
         net.run(Duration::from_millis(20));
     }
     assert_eq!(net.inbox.len(), 2);
@@ -443,5 +445,33 @@ fn a_contact_that_names_ourselves_is_not_followed() {
         net.run(Duration::from_millis(20));
         let bye = net.log.iter().rfind(|sent| sent.kind() == "BYE").unwrap();
         assert_eq!(bye.to, address(to), "{contact}");
+    }
+}
+
+#[test]
+fn a_binding_that_could_not_be_refreshed_is_still_removed_while_the_registrar_holds_it() {
+    for (held, wait) in [(true, 0), (false, 3600)] {
+        let mut net = registrar_net();
+        register(&mut net);
+        let request = net.got("REGISTER");
+        let contact = header(&request, "Contact");
+        net.reply(&request, "200 OK", "r", &format!("Contact: {contact}\r\n"), "");
+        net.seconds(3590);
+        let refresh = net.got("REGISTER");
+        net.reply(&refresh, "403 Forbidden", "r", "Retry-After: 86400\r\n", "");
+        net.run(Duration::from_millis(20));
+        let Some(Event::RegistrationFailed { retry_in, .. }) = net.nodes[0].events.last() else {
+            panic!("{:?}", net.names(0))
+        };
+        assert!(
+            (3600..3961).contains(&retry_in.as_secs()),
+            "not for the day that was asked for: {retry_in:?}"
+        );
+        net.seconds(wait.min(1800));
+        net.inbox.clear();
+        net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+        net.run(Duration::from_millis(20));
+        let leaving = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER").count();
+        assert_eq!(leaving, usize::from(held), "{held}");
     }
 }
