@@ -295,6 +295,11 @@ impl Endpoint {
         self.with_session(session, |session, wire| session.hurry(wire, now));
     }
 
+    /// The target that an outgoing call went to last.
+    pub fn target_of(&self, session: SessionId) -> Option<SocketAddr> {
+        self.sessions.get(Key(session.0))?.target()
+    }
+
     /// Sends 180 for an incoming call.
     pub fn ring(&mut self, now: Instant, session: SessionId) {
         self.with_session(session, |session, wire| session.provisional(wire, now, 180, &[]));

@@ -36,7 +36,8 @@ pub enum Input<'a> {
         remote: SocketAddr,
         transport: Transport,
     },
-    /// Nothing can be sent there: ICMP port unreachable, a refused or broken connection.
+    /// Nothing can be sent there: no route, a refused or broken connection. Who drives the endpoint may not hear of ICMP
+    /// port unreachable (an unconnected UDP socket does not); a silent target is left after `target_timeout` all the same.
     Unreachable {
         /// The only peer that is meant, whose certificate was wrong; `None` where nobody is reached there.
         peer: Option<PeerId>,
@@ -155,6 +156,14 @@ pub struct Reason {
     pub status: Option<u16>,
     /// All Reason values as written, joined by ", ".
     pub text: Option<String>,
+}
+
+impl Reason {
+    /// Whether the Q.850 cause is one of who is called: no such number, busy, no answer, declined, moved. Such a failure
+    /// says nothing about whoever sent it.
+    pub(crate) fn is_callees(&self) -> bool {
+        matches!(self.cause, Some(1 | 17..=22 | 28))
+    }
 }
 
 /// Why an outgoing call did not come about.
@@ -297,6 +306,12 @@ pub enum Event {
     /// A request too large for any path went over UDP all the same, for there was no TCP to this peer.
     LargeByUdp {
         peer: PeerId,
+    },
+    /// The peer challenged for a realm that is not the configured one, or not the one that it challenged for first; no
+    /// credentials were given.
+    ForeignRealm {
+        peer: PeerId,
+        realm: String,
     },
     /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
     /// then `register` again.

@@ -332,14 +332,18 @@ impl Binding {
         let peer = self.registration.peer;
         match status {
             401 | 407 => {
-                let credentials = wire
-                    .peers
-                    .get(peer)
-                    .and_then(|entry| entry.peer.credentials.clone());
-                let taken = credentials.map(|credentials| self.auth.take(response, &credentials));
+                let auth = &mut self.auth;
+                let taken = wire.peers.get_mut(peer).and_then(|entry| {
+                    let credentials = entry.peer.credentials.as_ref()?;
+                    Some(auth.take(response, credentials, &mut entry.register_realms))
+                });
                 match taken {
                     Some(Ok(())) => return self.send(wire, now),
-                    Some(Err(Unanswerable::ForeignRealm)) => {
+                    Some(Err(Unanswerable::ForeignRealm(realm))) => {
+                        let news = wire.peers.get_mut(peer);
+                        if let Some(realm) = news.and_then(|entry| entry.register_realms.news(&realm)) {
+                            wire.tell(Event::ForeignRealm { peer, realm });
+                        }
                         let key = self.transaction.unwrap_or(Key(u64::MAX));
                         if let Some((_, path)) = wire.request_of(key) {
                             wire.sighted(path, Sighting::ForeignChallenge);

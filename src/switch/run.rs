@@ -315,10 +315,11 @@ impl Running {
                     }
                 }
                 Some(found) = found.recv() => {
-                    let Found { trunk, targets, registrars, local } = found;
+                    let Found { trunk, targets, shares, registrars, local } = found;
                     let (now, name) = (self.clock.now(), trunk.clone());
                     let resolved = Input::RegistrarsResolved { trunk: name, targets: registrars };
                     self.engine.handle_input(now, resolved);
+                    self.engine.handle_input(now, Input::TrunkShares { trunk: trunk.clone(), shares });
                     self.engine.handle_input(now, Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => {

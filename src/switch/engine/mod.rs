@@ -69,6 +69,11 @@ pub enum Input<'a> {
         targets: Vec<SocketAddr>,
         local: SocketAddr,
     },
+    /// How calls are spread over the addresses that the next [`Input::TrunkResolved`] tells, in their order.
+    TrunkShares {
+        trunk: TrunkName,
+        shares: Vec<sip::Share>,
+    },
     /// The same of the servers that a trunk is registered with, where they are others. Told before
     /// [`Input::TrunkResolved`].
     RegistrarsResolved {
@@ -252,8 +257,10 @@ impl Engine {
                 self.exchange.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
+            Input::TrunkShares { trunk, shares } => self.exchange.set_shares(&trunk, shares),
             Input::RegistrarsResolved { trunk, targets } => {
-                self.exchange.set_registrars(now, &trunk, targets)
+                self.exchange.set_registrars(now, &trunk, targets);
+                self.drain_sip(now);
             }
             Input::Directory(directory) => self.exchange.settings.directory = directory,
             Input::Configure { trunks, routes } => {

@@ -103,6 +103,22 @@ fn service_unavailable_goes_to_the_next_target_and_busy_does_not() {
 }
 
 #[test]
+fn a_503_that_the_callee_caused_is_final_and_rests_no_target() {
+    for cause in [1, 17, 18, 19, 20, 21, 22, 28] {
+        let mut net = net_with(&[ONE, TWO]);
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let reason = format!("Retry-After: 60\r\nReason: Q.850;cause={cause}\r\n");
+        net.reply(&invite, "503 Service Unavailable", "r", &reason, "");
+        net.run(Duration::from_millis(50));
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        assert_eq!(went(&net, "INVITE"), [ONE, ONE], "{cause}");
+    }
+}
+
+#[test]
 fn the_last_silent_target_is_given_up_at_once_when_another_peer_could_carry_the_call() {
     let mut net = net_with(&[ONE]);
     let session = net.call(0);
