@@ -152,15 +152,12 @@ impl Dialog {
         let asked = uri.map_or(self.path.transport, |uri| transport_of(&uri, self.path.transport));
         let remote = uri.and_then(|uri| reachable(&uri, peer, asked));
         let transport = remote.map_or(self.path.transport, |_| asked);
-        // A peer behind NAT, or one that never listens, is reached by the connection that it opened itself.
-        let same_host = remote.is_none_or(|remote| remote.ip() == self.path.remote.ip());
+        // A peer behind NAT, with several addresses, or one that never listens, is reached by the connection that it
+        // opened itself; once that is gone, where its Contact or Route says.
         Path {
             remote: remote.unwrap_or(self.path.remote),
             peer: peer.map(|peer| peer.id).or(self.path.peer),
-            connection: self
-                .path
-                .connection
-                .filter(|_| same_host && transport == self.path.transport),
+            connection: self.path.connection.filter(|_| transport == self.path.transport),
             transport,
             ..self.path
         }
