@@ -47,6 +47,25 @@ fn documented_configuration_holds_every_key_and_passes_the_check() {
 }
 
 #[test]
+fn check_warns_of_calls_that_nobody_will_answer_and_of_a_unit_that_ends_them() {
+    let (_folder, path) = configuration(
+        "[limits]\ndrain_seconds = 301\n[[trunk]]\nname = \"a\"\nhost = \"a.invalid\"\n\
+         [[trunk]]\nname = \"b\"\nhost = \"192.0.2.1\"\ntransport = \"tcp\"\n",
+    );
+    let checked = trunkline(&["check", "--config", &path]);
+    assert_eq!(checked.status.code(), Some(0));
+    let told = out(&checked);
+    for warning in [
+        "TimeoutStopSec",
+        "[[trunk]] a: no addresses: calls that come from elsewhere than where a.invalid leads",
+        "[[trunk]] b: no \"tcp:…\" in [sip] listen",
+    ] {
+        assert!(told.contains(warning), "{warning}: {told}");
+    }
+    assert!(!told.contains("b: no addresses"), "{told}");
+}
+
+#[test]
 fn check_tells_every_problem_at_once_and_fails() {
     let (_folder, path) = configuration(
         "[media]\ntick_milliseconds = 9\n\

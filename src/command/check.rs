@@ -141,6 +141,9 @@ fn check_prompts(
     }
 }
 
+/// Seconds that the unit of this repository leaves calls to end: its TimeoutStopSec, less what the end itself takes.
+const UNIT_DRAIN: u64 = 300;
+
 fn warn(config: &Config, findings: &mut Findings) {
     if config.trunks.is_empty() {
         findings
@@ -151,6 +154,13 @@ fn warn(config: &Config, findings: &mut Findings) {
         findings
             .warnings
             .push("no [[number]]: every call is answered 404".to_owned());
+    }
+    if config.limits.drain_seconds > UNIT_DRAIN {
+        findings.warnings.push(format!(
+            "[limits] drain_seconds = {}: systemd/trunkline.service ends the switch after 330 s: give the unit a TimeoutStopSec \
+             of 30 s more than that",
+            config.limits.drain_seconds
+        ));
     }
     for trunk in &config.trunks {
         let transport = trunk.transport;
@@ -163,6 +173,13 @@ fn warn(config: &Config, findings: &mut Findings) {
             let name = &trunk.name;
             findings.warnings.push(format!(
                 "[[trunk]] {name}: no \"{transport}:…\" in [sip] listen: the trunk can only use connections that we open"
+            ));
+        }
+        if trunk.is_known_by_names_alone() {
+            let name = &trunk.name;
+            findings.warnings.push(format!(
+                "[[trunk]] {name}: no addresses: calls that come from elsewhere than where {} leads are not answered",
+                trunk.places().join(", ")
             ));
         }
         if trunk.caller_id.is_none() && !trunk.destinations.is_empty() {

@@ -224,14 +224,50 @@ fn quoted(line: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Why a challenge is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unanswerable {
     #[error("no challenge with an algorithm and qop that we have")]
     Unusable,
     #[error("the realm is not ours")]
-    ForeignRealm,
+    ForeignRealm(Vec<u8>),
     #[error("the credentials were refused")]
     Refused,
+}
+
+/// Distinct foreign realms of one peer that are told, so that one who changes them all the time does not fill a log.
+const MOST_TOLD: u8 = 8;
+
+/// The realms that a peer challenged for first, its servers' and its proxies'. Where no realm is configured others are
+/// refused: the proof of the account's password is for those who have known it from the beginning (RFC 8760 §5).
+#[derive(Debug, Default)]
+pub(crate) struct Realms {
+    server: Option<Vec<u8>>,
+    proxy: Option<Vec<u8>>,
+    /// The last one refused, and how many were told.
+    refused: Option<Vec<u8>>,
+    told: u8,
+}
+
+impl Realms {
+    /// Whether credentials may be given for a realm; the first one is kept where none is configured.
+    fn admit(&mut self, proxy: bool, realm: &[u8], configured: Option<&str>) -> bool {
+        if let Some(ours) = configured {
+            return ours.as_bytes() == realm;
+        }
+        let kept = if proxy { &mut self.proxy } else { &mut self.server };
+        kept.get_or_insert_with(|| realm.to_vec()) == realm
+    }
+
+    /// The realm last refused, once for each and not for ever.
+    pub fn news(&mut self, realm: &[u8]) -> Option<String> {
+        if self.told >= MOST_TOLD || self.refused.as_deref() == Some(realm) {
+            return None;
+        }
+        self.told += 1;
+        self.refused = Some(realm.to_vec());
+        let text = String::from_utf8_lossy(realm);
+        Some(text.chars().filter(|c| !c.is_control()).take(100).collect())
+    }
 }
 
 /// Remembers the challenges of one dialog or registration and answers them.
@@ -256,11 +292,16 @@ impl Authenticator {
     }
 
     /// Takes the challenges of a 401 or 407; of each realm the strongest that we can answer.
-    pub fn take(&mut self, response: &Message<'_>, credentials: &Credentials) -> Result<(), Unanswerable> {
+    pub fn take(
+        &mut self,
+        response: &Message<'_>,
+        credentials: &Credentials,
+        realms: &mut Realms,
+    ) -> Result<(), Unanswerable> {
         if self.attempts >= MAX_ATTEMPTS {
             return Err(Unanswerable::Refused);
         }
-        let (mut found, mut foreign) = (Vec::<Challenge>::new(), false);
+        let (mut found, mut foreign) = (Vec::<Challenge>::new(), None);
         for header in response.headers() {
             let proxy = match header.name {
                 Name::WwwAuthenticate => false,
@@ -271,12 +312,8 @@ impl Authenticator {
                 continue;
             };
             let realm = unquote(&challenge.realm);
-            if credentials
-                .realm
-                .as_ref()
-                .is_some_and(|ours| ours.as_bytes() != &*realm)
-            {
-                foreign = true;
+            if !realms.admit(proxy, &realm, credentials.realm.as_deref()) {
+                foreign = Some(realm.into_owned());
                 continue;
             }
             match found
@@ -289,11 +326,7 @@ impl Authenticator {
             }
         }
         if found.is_empty() {
-            return Err(if foreign {
-                Unanswerable::ForeignRealm
-            } else {
-                Unanswerable::Unusable
-            });
+            return Err(foreign.map_or(Unanswerable::Unusable, Unanswerable::ForeignRealm));
         }
         let answered = |challenge: &Challenge| {
             self.challenges.iter().any(|old| {
@@ -360,7 +393,8 @@ mod tests {
     ) -> Result<(), Unanswerable> {
         let (bytes, mut scratch) = (response(challenges), Vec::new());
         let message = Message::parse(&bytes, &mut scratch).unwrap();
-        authenticator.take(&message, &credentials("Mufasa", "Circle of Life", realm))
+        let credentials = credentials("Mufasa", "Circle of Life", realm);
+        authenticator.take(&message, &credentials, &mut Realms::default())
     }
 
     fn credentials(username: &str, password: &str, realm: Option<&str>) -> Credentials {
@@ -515,7 +549,7 @@ mod tests {
         let evil = "WWW-Authenticate: Digest realm=\"evil\", nonce=\"1\"\r\n";
         assert_eq!(
             take(&mut authenticator, evil, Some("ours")),
-            Err(Unanswerable::ForeignRealm)
+            Err(Unanswerable::ForeignRealm(b"evil".to_vec()))
         );
         let basic = "WWW-Authenticate: Basic realm=\"ours\"\r\n";
         assert_eq!(

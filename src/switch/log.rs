@@ -45,6 +45,13 @@ pub(super) fn trunk(status: &TrunkStatus) {
         TrunkStatus::LargeByUdp { trunk } => {
             tracing::warn!(%trunk, "a request of more than 1300 bytes went by UDP: the trunk takes no TCP now");
         }
+        TrunkStatus::ForeignRealm { trunk, realm } => {
+            tracing::error!(
+                %trunk,
+                realm,
+                "a challenge for another realm was not answered; if the realm is the trunk's, set [[trunk]] realm to it"
+            );
+        }
         TrunkStatus::Down { trunk } => tracing::error!(%trunk, "the trunk no longer answers OPTIONS"),
         TrunkStatus::Up { trunk } => tracing::info!(%trunk, "the trunk answers OPTIONS again"),
         TrunkStatus::SeenAt { trunk, address } => {

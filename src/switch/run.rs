@@ -315,10 +315,11 @@ impl Running {
                     }
                 }
                 Some(found) = found.recv() => {
-                    let Found { trunk, targets, registrars, local } = found;
+                    let Found { trunk, targets, shares, registrars, local } = found;
                     let (now, name) = (self.clock.now(), trunk.clone());
                     let resolved = Input::RegistrarsResolved { trunk: name, targets: registrars };
                     self.engine.handle_input(now, resolved);
+                    self.engine.handle_input(now, Input::TrunkShares { trunk: trunk.clone(), shares });
                     self.engine.handle_input(now, Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => {
@@ -388,8 +389,17 @@ impl Running {
                 Output::Trunk(status) => log::trunk(&status),
                 Output::Said { .. } => {}
                 Output::Sighting { source, sighting } => log::sighting(source, sighting),
-                Output::Banned { source, length } => {
-                    self.transports.connections.close_strangers(source);
+                Output::Proved { source, transport } => {
+                    self.transports.connections.know_at(transport, source);
+                }
+                Output::Banned {
+                    source,
+                    transport,
+                    length,
+                } => {
+                    if transport.is_reliable() {
+                        self.transports.connections.close_strangers(source);
+                    }
                     tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
                 }
                 Output::Wait(_) if self.tell_lost() => {}

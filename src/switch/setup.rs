@@ -368,7 +368,7 @@ fn credentials_of(
         .map(|(username, password)| sip::Credentials {
             username,
             password,
-            realm: None,
+            realm: (key == "password").then(|| trunk.realm.clone()).flatten(),
         }))
 }
 

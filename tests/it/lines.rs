@@ -97,6 +97,7 @@ impl Lines {
 
     pub fn unreachable(&mut self, remote: SocketAddr) {
         self.input(Input::Sip(sip::Input::Unreachable {
+            peer: None,
             remote,
             transport: sip::Transport::Udp,
         }));

@@ -320,6 +320,38 @@ fn a_listener_that_wants_certificates_knows_trunks_by_their_names_alone() {
 }
 
 #[test]
+fn a_connection_that_proved_a_name_ends_with_the_reload_that_trusts_another_authority() {
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    authority.issue("server", "sip.example.test", false);
+    authority.issue("trunk", "sip.carrier.test", false);
+    let (ca, clients) = (authority.path("ca.pem"), authority.path("clients.pem"));
+    std::fs::copy(&ca, &clients).unwrap();
+    let keys = format!(
+        "{}tls_client_ca = \"{}\"\n",
+        authority.keys("server"),
+        clients.display()
+    );
+    let tables = format!(
+        "[[trunk]]\nname = \"carrier\"\nhost = \"sip.carrier.test\"\nproxy = \"127.93.11.9:5061\"\n\
+         transport = \"tls\"\ntls_ca = \"{}\"\n",
+        ca.display()
+    );
+    let service = serve("\"tls:127.93.11.1:5061\"", "127.93.11.3", &keys, &tables);
+    let client = authority.client(Some("trunk"));
+    let (mut far_end, _) =
+        FarEnd::tls("127.93.11.66", "127.93.11.1:5061", "sip.example.test", client).unwrap();
+    call(&mut far_end, "before");
+    service.signal(Signal::HUP);
+    assert!(
+        !far_end.is_closed_within(Duration::from_secs(2)),
+        "nothing changed"
+    );
+    std::fs::copy(other.path("ca.pem"), &clients).unwrap();
+    service.signal(Signal::HUP);
+    assert!(far_end.is_closed_within(Duration::from_secs(10)));
+}
+
+#[test]
 fn two_hundred_connections_that_say_nothing_whole_end_while_calls_go_on() {
     let service = serve(
         "\"tcp:127.93.8.1:5060\"",

@@ -7,7 +7,7 @@ use media::sdp::{Direction as Sending, Local};
 use rand_core::RngCore;
 
 use super::call::{Call, Dialling, Side, Timer};
-use super::choice::{Chosen, NoTrunk, is_the_trunks};
+use super::choice::{Chosen, NoTrunk, is_callees, is_the_trunks};
 use super::exchange::Exchange;
 use super::recipe::Asked;
 use super::settings::TrunkStatus;
@@ -48,6 +48,7 @@ impl Exchange {
             index,
             dialled,
             delay,
+            ..
         } = chosen;
         let per_second = self.settings.trunks[index].calls_per_second;
         self.lines[index].rate.take(now.monotonic, per_second);
@@ -129,7 +130,7 @@ impl Exchange {
                 self.note(now, call, Some(number), told);
                 self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
-                if another.is_ok() {
+                if another.is_ok_and(|another| !another.resting) {
                     self.endpoint.hurry(now.monotonic, session);
                 }
                 call.dialling = Some(dialling);
@@ -385,7 +386,8 @@ impl Exchange {
             let text = Phrase::new(&said);
             self.note(now, call, Some(number), EventKind::TrunkSaid { text });
         }
-        if let (503, Some(asked)) = (failure.status, failure.retry_after) {
+        // Of the callee (a Reason says so), a 503 is no wish of the trunk's.
+        if let (503, Some(asked), false) = (failure.status, failure.retry_after, is_callees(failure)) {
             self.lines[index].rest(now.monotonic, asked);
         }
         if self.goes_on(now, call, failure, &cause) {

@@ -42,6 +42,8 @@ pub(super) struct Line {
     pub rests_until: Option<Instant>,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
+    /// How calls are spread over these.
+    pub shares: Vec<sip::Share>,
     /// Where it is registered with, where that is elsewhere.
     pub registrars: Vec<SocketAddr>,
     /// Addresses that were its own, and until when they count as such; the oldest first.
@@ -81,10 +83,9 @@ impl Line {
     pub fn take_probe(&mut self, trunk: &Trunk, status: u16) -> bool {
         let was_down = self.is_down(trunk);
         self.probed = Some(status);
-        // Any answer shows that it is there, but for one that says it is not to be used.
-        self.failures = match status {
-            408 | 500..=599 => self.failures.saturating_add(1),
-            _ => 0,
+        self.failures = match is_failed_probe(status) {
+            true => self.failures.saturating_add(1),
+            false => 0,
         };
         was_down != self.is_down(trunk)
     }
@@ -156,7 +157,7 @@ impl Line {
             registered: trunk.register.map(|_| self.registered),
             registration_trouble: self.registration_trouble.map(registration_trouble),
             calls: self.calls,
-            answers_options: self.probed.map(|status| status < 500 && status != 408),
+            answers_options: self.probed.map(|status| !is_failed_probe(status)),
             down: self.is_down(trunk),
             resting: self.rests_until.is_some(),
             failing: self.failing,
@@ -164,6 +165,12 @@ impl Line {
             seen_at: self.seen_at.map(|(address, _)| address),
         }
     }
+}
+
+/// Whether an OPTIONS was answered by nobody (408), or by one that is not to be used: 503, and 502 or 504 of a proxy whose
+/// next hop is gone. Any other answer shows that the trunk is there, also that it does not know OPTIONS (405, 501, …).
+fn is_failed_probe(status: u16) -> bool {
+    matches!(status, 408 | 502..=504)
 }
 
 #[cfg(test)]
@@ -186,6 +193,12 @@ mod tests {
         assert!(line.take_probe(&trunk, 408) && line.is_down(&trunk));
         assert!(!line.take_probe(&trunk, 408), "told once");
         assert!(line.take_probe(&trunk, 404) && !line.is_down(&trunk));
+        for status in [404, 405, 500, 501, 505, 513].repeat(3) {
+            assert!(!line.take_probe(&trunk, status), "{status}");
+            assert_eq!(line.state(&trunk).answers_options, Some(true), "{status}");
+        }
+        assert!(!line.take_probe(&trunk, 502) && !line.take_probe(&trunk, 504));
+        assert!(line.take_probe(&trunk, 503), "down again");
     }
 
     #[test]

@@ -39,8 +39,8 @@ use crate::flow::run::Event as FlowEvent;
 use crate::units::{Language, TrunkName};
 use call::{Call, Side, Timer};
 use exchange::Exchange;
-use guard::Guard;
 pub use guard::GuardCounters;
+use guard::Guards;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
 pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus, registration_trouble};
 use trace::{Passing, Sender};
@@ -68,6 +68,11 @@ pub enum Input<'a> {
         trunk: TrunkName,
         targets: Vec<SocketAddr>,
         local: SocketAddr,
+    },
+    /// How calls are spread over the addresses that the next [`Input::TrunkResolved`] tells, in their order.
+    TrunkShares {
+        trunk: TrunkName,
+        shares: Vec<sip::Share>,
     },
     /// The same of the servers that a trunk is registered with, where they are others. Told before
     /// [`Input::TrunkResolved`].
@@ -119,10 +124,16 @@ pub enum Output {
         source: IpAddr,
         sighting: sip::Sighting,
     },
-    /// A source earned a ban: nothing of it is looked at for so long.
+    /// A source earned a ban by datagrams or by connections: no more of either is looked at for so long.
     Banned {
         source: IpAddr,
+        transport: sip::Transport,
         length: Duration,
+    },
+    /// Whoever is at the other end of this connection answered a challenge as a trunk.
+    Proved {
+        source: SocketAddr,
+        transport: sip::Transport,
     },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
@@ -137,8 +148,13 @@ pub enum Output {
 pub struct Engine {
     exchange: Exchange,
     calls: HashMap<CallKey, Box<Call>>,
-    guard: Guard,
+    guards: Guards,
+    /// Sightings that may still be logged in the second that began then.
+    sightings: (Option<Instant>, u32),
 }
+
+/// Sightings logged in a second; all of them count.
+const SIGHTINGS_PER_SECOND: u32 = 20;
 
 impl Engine {
     /// `seed` must be secret and fresh: tags, ids, SSRCs and nonces come from it.
@@ -146,7 +162,8 @@ impl Engine {
         Self {
             exchange: Exchange::new(settings, seed),
             calls: HashMap::new(),
-            guard: Guard::default(),
+            guards: Guards::default(),
+            sightings: (None, 0),
         }
     }
 
@@ -181,7 +198,7 @@ impl Engine {
 
     /// Whether one that is no trunk's may open a connection now; that counts like a message.
     pub fn admits(&mut self, now: Now, source: IpAddr) -> bool {
-        self.guard.admits(now.monotonic, source)
+        self.guards.streams.admits(now.monotonic, source, || false)
     }
 
     pub fn trunks(&self) -> Vec<TrunkState> {
@@ -198,7 +215,7 @@ impl Engine {
     }
 
     pub fn guard_counters(&self) -> GuardCounters {
-        self.guard.counters()
+        self.guards.counters()
     }
 
     /// Keeps traces of the calls that begin from now on; without this, none.
@@ -240,8 +257,10 @@ impl Engine {
                 self.exchange.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
+            Input::TrunkShares { trunk, shares } => self.exchange.set_shares(&trunk, shares),
             Input::RegistrarsResolved { trunk, targets } => {
-                self.exchange.set_registrars(now, &trunk, targets)
+                self.exchange.set_registrars(now, &trunk, targets);
+                self.drain_sip(now);
             }
             Input::Directory(directory) => self.exchange.settings.directory = directory,
             Input::Configure { trunks, routes } => {
@@ -303,8 +322,21 @@ impl Engine {
     /// Whether a message is worth parsing: a trunk's always is.
     fn is_heard(&mut self, now: Now, input: &sip::Input<'_>) -> bool {
         match input {
-            sip::Input::Received { source, .. } => {
-                self.exchange.endpoint.is_peer(source.ip()) || self.guard.admits(now.monotonic, source.ip())
+            sip::Input::Received {
+                source,
+                transport,
+                bytes,
+                ..
+            } => {
+                let endpoint = &self.exchange.endpoint;
+                endpoint.is_peer(source.ip())
+                    || self.guards.of(*transport).admits(now.monotonic, source.ip(), || {
+                        endpoint.accepts_credentials() && guard::carries_credentials(bytes)
+                    })
+            }
+            sip::Input::ReceivedFrom { source, .. } => {
+                self.guards.proved(now.monotonic, source.ip());
+                true
             }
             _ => true,
         }
@@ -329,7 +361,7 @@ impl Engine {
         };
         let sender = if is_proven || self.exchange.endpoint.is_peer(source.ip()) {
             Sender::Peer
-        } else if self.guard.knows(now.monotonic, source.ip()) {
+        } else if self.guards.datagrams.knows(now.monotonic, source.ip()) {
             Sender::Acquaintance
         } else {
             Sender::Stranger
@@ -344,13 +376,25 @@ impl Engine {
         self.exchange.trace.pass(now, passing, sender);
     }
 
-    fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
+    fn on_sighting(&mut self, now: Now, source: IpAddr, transport: sip::Transport, sighting: sip::Sighting) {
         let outputs = &mut self.exchange.outputs;
-        outputs.push_back(Output::Sighting { source, sighting });
-        if !self.exchange.endpoint.is_peer(source)
-            && let Some(length) = self.guard.sighted(now.monotonic, source, sighting)
+        let (since, left) = &mut self.sightings;
+        if since.is_none_or(|since| now.monotonic.saturating_duration_since(since) >= Duration::from_secs(1))
         {
-            outputs.push_back(Output::Banned { source, length });
+            (*since, *left) = (Some(now.monotonic), SIGHTINGS_PER_SECOND);
+        }
+        if *left > 0 {
+            *left -= 1;
+            outputs.push_back(Output::Sighting { source, sighting });
+        }
+        if !self.exchange.endpoint.is_peer(source)
+            && let Some(length) = self.guards.of(transport).sighted(now.monotonic, source, sighting)
+        {
+            outputs.push_back(Output::Banned {
+                source,
+                transport,
+                length,
+            });
         }
     }
 
@@ -370,7 +414,7 @@ impl Engine {
                     // message goes to a trunk, or to what a trunk's call leads to.
                     let is_for_anyone = bytes == b"\r\n" || bytes.starts_with(b"SIP/2.0 401 ");
                     if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
-                        self.guard.sent_to(now.monotonic, destination.ip());
+                        self.guards.sent_to(now.monotonic, destination.ip());
                     }
                     let passing = Passing {
                         sent: true,
@@ -413,7 +457,20 @@ impl Engine {
                     self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
                 }
             }
-            sip::Event::Security { source, sighting } => self.on_sighting(now, source, sighting),
+            sip::Event::Security {
+                source,
+                transport,
+                sighting,
+            } => self.on_sighting(now, source, transport, sighting),
+            sip::Event::Proved {
+                source, transport, ..
+            } => {
+                self.guards.proved(now.monotonic, source.ip());
+                if transport.is_reliable() {
+                    let outputs = &mut self.exchange.outputs;
+                    outputs.push_back(Output::Proved { source, transport });
+                }
+            }
             event => match call::session_of(&event) {
                 Some(session) => {
                     let Some(&(key, side)) = self.exchange.sessions.get(&session) else {

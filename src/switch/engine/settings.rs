@@ -189,6 +189,11 @@ pub enum TrunkStatus {
     LargeByUdp {
         trunk: TrunkName,
     },
+    /// The trunk wanted our account's proof for another realm than its own; it was not given.
+    ForeignRealm {
+        trunk: TrunkName,
+        realm: String,
+    },
 }
 
 /// Why a registration failed, from what REGISTER was answered with (408 for nothing).

@@ -48,6 +48,8 @@ pub struct Tls {
     pub server: Option<Arc<ServerConfig>>,
     /// Whether those who connect must show a certificate, whose name tells which trunk they are.
     pub names_clients: bool,
+    /// The authorities that vouch for them.
+    pub client_roots: Vec<CertificateDer<'static>>,
     trunks: HashMap<TrunkName, Arc<TrunkTls>>,
 }
 
@@ -74,9 +76,12 @@ impl Tls {
                 Err(problem) => problems.push(format!("[[trunk]] {}: {problem}", trunk.name)),
             }
         }
+        // What is wrong with them was told above.
+        let client_roots = config.sip.tls_client_ca.as_deref().map(certificates);
         match problems.is_empty() {
             true => Ok(Self {
                 server,
+                client_roots: client_roots.and_then(Result::ok).unwrap_or_default(),
                 names_clients: config.sip.tls_client_ca.is_some(),
                 trunks,
             }),
