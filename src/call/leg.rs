@@ -117,6 +117,15 @@ impl Leg {
         }
     }
 
+    /// Notes when our INVITE was sent.
+    #[must_use]
+    pub fn invited(self, at: Instant) -> Self {
+        Self {
+            invited_at: Some(at),
+            ..self
+        }
+    }
+
     /// Reads the peer's offer and writes our answer, which is kept in `answer`. Without an offer ours goes there.
     pub fn take_offer(&mut self, offer: Option<&[u8]>) -> Result<(), SdpError> {
         let body = match offer {

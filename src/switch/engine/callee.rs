@@ -124,9 +124,7 @@ impl Exchange {
                     trunk: Some(setup.trunk.clone()),
                     attempt: dialling.request.attempt,
                 };
-                let mut leg = Leg::dialled(session, setup, local);
-                leg.invited_at = Some(now.monotonic);
-                call.callee = Some(leg);
+                call.callee = Some(Leg::dialled(session, setup, local).invited(now.monotonic));
                 self.note(now, call, Some(number), told);
                 self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
