@@ -416,3 +416,18 @@ fn status_needs_only_the_address_of_the_status_page() {
     let told = err(&trunkline(&["status", "--config", &path]));
     assert!(told.contains("no switch answers at 127.33.0.9:9"), "{told}");
 }
+
+#[test]
+fn media_address_of_another_machine_keeps_the_switch_from_starting() {
+    let (_folder, path) = configuration(
+        "[web]\nlisten = \"\"\n[sip]\nlisten = [\"udp:127.33.0.2:0\"]\n[media]\naddress = \"192.0.2.78\"\n",
+    );
+    let served = trunkline(&["serve", "--config", &path]);
+    assert_eq!(served.status.code(), Some(1));
+    let told = err(&served);
+    assert!(
+        told.contains(&format!("{path}: [media] address, ports: 192.0.2.78: ")),
+        "{told}"
+    );
+    assert!(!told.contains("ready") && !told.contains("os error"), "{told}");
+}

@@ -1,7 +1,7 @@
 //! One leg: its SIP session and its stream, and what was agreed about sound.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
 use media::{Law, SourceRule, Start, StreamConfig, StreamId};
@@ -58,7 +58,7 @@ pub struct Leg {
     /// Our answer to the peer's offer, until it is sent.
     pub answer: Option<Vec<u8>>,
     /// When we sent the INVITE; none for a call to us.
-    pub invited_at: Option<UtcMicros>,
+    pub invited_at: Option<Instant>,
     pub ringing_at: Option<UtcMicros>,
     pub answered_at: Option<UtcMicros>,
     pub ending: Option<LegEnding>,
@@ -114,6 +114,15 @@ impl Leg {
         Self {
             local,
             ..Self::new(session, setup)
+        }
+    }
+
+    /// Notes when our INVITE was sent.
+    #[must_use]
+    pub fn invited(self, at: Instant) -> Self {
+        Self {
+            invited_at: Some(at),
+            ..self
         }
     }
 

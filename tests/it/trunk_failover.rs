@@ -88,6 +88,37 @@ fn a_silent_trunk_is_left_after_four_seconds_when_there_is_another() {
 }
 
 #[test]
+fn a_trunk_that_fails_is_told_once_while_it_does_and_no_status_is_made_up_for_it() {
+    let mut lines = lines(&["", ""]);
+    lines.call(trunk(0));
+    lines.pass(Duration::from_millis(4100));
+    let told = |lines: &Lines| -> Vec<TrunkStatus> {
+        let statuses = lines.statuses.iter();
+        let failing = statuses.filter(|status| matches!(status, TrunkStatus::PassedOver { .. }));
+        failing.cloned().collect()
+    };
+    let passed_over = TrunkStatus::PassedOver {
+        trunk: TrunkName::new("a"),
+        next: TrunkName::new("b"),
+        why: "no answer from the trunk in 4 s".to_owned(),
+    };
+    assert_eq!(told(&lines), [passed_over]);
+    assert!(lines.engine.trunks()[0].failing);
+    lines.answer("INVITE", "486 Busy Here", "", "");
+    lines.pass(seconds(40));
+    lines.call(trunk(0));
+    assert_eq!(lines.dialled().last(), Some(&trunk(0)));
+    lines.pass(Duration::from_millis(4100));
+    assert_eq!(told(&lines).len(), 1, "once, while it goes on");
+    let cause = &lines.legs()[0].cause;
+    let phrase = cause.phrase.as_ref().map(ToString::to_string);
+    assert_eq!(
+        (cause.sip_status, phrase.as_deref()),
+        (None, Some("no answer from the trunk in 4 s"))
+    );
+}
+
+#[test]
 fn a_trunk_that_cannot_be_reached_is_left_at_once() {
     let mut lines = lines(&["", ""]);
     lines.call(trunk(0));
@@ -336,4 +367,27 @@ fn what_blocked_a_call_stands_in_the_record_and_no_other_trunk_is_asked() {
             None => assert_eq!(told, None),
         }
     }
+}
+
+#[test]
+fn calls_for_numbers_that_are_not_ours_are_told_with_the_number_once_a_minute() {
+    let number = "[[number]]\npattern = \"+12025550100\"\nflow = \"echo\"\n";
+    let mut lines = Lines::with(&(trunks(&[""]) + number));
+    let not_served = |lines: &Lines| {
+        let statuses = lines.statuses.iter();
+        let told = statuses.filter(|status| matches!(status, TrunkStatus::NotServed { .. }));
+        told.cloned().collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        let call = lines.call_to(trunk(0), "sip:+12025559999@127.0.10.1");
+        assert_eq!(lines.told_caller(&call), 404);
+    }
+    let told = TrunkStatus::NotServed {
+        trunk: TrunkName::new("a"),
+        number: "+12025559999".to_owned(),
+    };
+    assert_eq!(not_served(&lines), [told]);
+    lines.pass(seconds(61));
+    lines.call_to(trunk(0), "sip:+12025559998@127.0.10.1");
+    assert_eq!(not_served(&lines).len(), 2);
 }

@@ -1,6 +1,6 @@
 //! The dialled leg: from the choice of a trunk to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::Law;
 use media::sdp::{Direction as Sending, Local};
@@ -124,9 +124,7 @@ impl Exchange {
                     trunk: Some(setup.trunk.clone()),
                     attempt: dialling.request.attempt,
                 };
-                let mut leg = Leg::dialled(session, setup, local);
-                leg.invited_at = Some(UtcMicros::from(now.wall));
-                call.callee = Some(leg);
+                call.callee = Some(Leg::dialled(session, setup, local).invited(now.monotonic));
                 self.note(now, call, Some(number), told);
                 self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
@@ -373,7 +371,7 @@ impl Exchange {
             q850: failure.reason.cause,
             phrase: Some(Phrase::new(&match failure.from_peer {
                 true => failure.phrase.clone(),
-                false => silence(failure.status, leg, UtcMicros::from(now.wall)),
+                false => silence(failure.status, leg, now.monotonic),
             })),
         };
         let failed = EventKind::DialFailed {
@@ -441,8 +439,10 @@ impl Exchange {
 }
 
 /// What a call failed of for which the trunk sent no final answer.
-fn silence(status: u16, leg: &Leg, at: UtcMicros) -> String {
-    let seconds = leg.invited_at.map(|since| at.since(since).max(0) / 1_000_000);
+fn silence(status: u16, leg: &Leg, at: Instant) -> String {
+    let seconds = leg
+        .invited_at
+        .map(|since| at.saturating_duration_since(since).as_secs());
     match (status, leg.ringing_at, seconds) {
         (408, None, Some(seconds)) => format!("no answer from the trunk in {seconds} s"),
         (408, None, None) => "no answer from the trunk".to_owned(),
