@@ -29,7 +29,7 @@ fn preset(name: &str, with: &[&str]) -> String {
         ("<user>", "user"),
         ("<account>", "account"),
         ("<endpoint>", "endpoint"),
-        ("<connection user>", "connection"),
+        ("<connection-user>", "connection"),
         ("<SIP-ID>", "1234567t0"),
         ("<host of the point of presence>", "pop.example.com"),
         ("<city>", "city"),

@@ -96,7 +96,7 @@ fn show_tells_the_call_as_a_timeline_with_its_legs() {
 Call CALL
   to us, began 1969-12-31 19:00:00 (America/New_York), lasted 1:30
   number +12025550199, trunk carrier, campaign congress, flow hotline version 1, language en, ZIP code 941..
-  reached some of the offices (completed_some), ended by the caller
+  The call ended: reached some of the offices (completed_some), by the caller
 
 What happened
     +0:00.000                          the call was taken on

@@ -466,10 +466,11 @@ impl Connections {
     fn on_down(&mut self, id: ConnectionId, was_up: bool, why: &str) {
         let Some(connection) = self.remove(id) else { return };
         let (remote, transport) = (connection.remote, connection.transport);
+        let over = if transport == Transport::Tls { "TLS" } else { "TCP" };
         match (&connection.origin, was_up) {
             (Origin::Opened { trunk, .. }, false) => {
                 let trunk = trunk.as_ref().map(TrunkName::as_str);
-                tracing::warn!(%remote, trunk, "no connection over {transport:?}: {why}");
+                tracing::warn!(%remote, trunk, "no connection over {over}: {why}");
                 self.lost.push_back(Lost::Unreachable {
                     trunk: connection.served(),
                     remote,
@@ -477,9 +478,9 @@ impl Connections {
                 });
             }
             (_, false) if connection.is_known() => {
-                tracing::warn!(%remote, "no connection over {transport:?}: {why}")
+                tracing::warn!(%remote, "no connection over {over}: {why}")
             }
-            (_, false) => tracing::debug!(%remote, "no connection over {transport:?}: {why}"),
+            (_, false) => tracing::debug!(%remote, "no connection over {over}: {why}"),
             (_, true) => {
                 match connection.is_known() {
                     true => tracing::info!(%remote, "connection ended: {why}"),
