@@ -6,7 +6,7 @@ use crate::codec::Codec;
 pub const COMFORT_NOISE: u8 = 13;
 /// Payload types told apart on one stream: what we offer of four codecs and two clocks of events, and what
 /// an answer renumbers of it.
-const ENTRIES: usize = 10;
+const ENTRIES: usize = 8;
 
 /// What a payload type carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
