@@ -12,6 +12,7 @@ pub mod audio_file;
 mod clip;
 pub mod codec;
 pub mod digit;
+mod jitter;
 mod outgoing;
 mod payload_types;
 mod plane;
@@ -23,6 +24,7 @@ mod source;
 mod statistics;
 mod stream;
 pub mod tone;
+mod transcode;
 
 pub use attention::Attention;
 pub use clip::Clip;

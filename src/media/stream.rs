@@ -17,6 +17,7 @@ use crate::source::{Source, SourceRule, Verdict};
 use crate::statistics::{Reception, Statistics};
 
 mod sending;
+mod transcoding;
 
 /// A new source is read whole for so long: many calls are over by then.
 const WHOLE_AFTER_START: Duration = Duration::from_secs(1);
@@ -86,6 +87,7 @@ pub struct Stream {
     /// Frames since the last packet, when a packet holds several.
     frames: u8,
     report: rtcp::Reporter,
+    transcoding: Option<Box<transcoding::Transcoding>>,
 }
 
 /// What a frame told, besides the packets it sent.
@@ -115,6 +117,7 @@ impl Stream {
             skipped: 0,
             frames: 0,
             report: rtcp::Reporter::new(now),
+            transcoding: None,
             agreed: config.agreed,
             silence_after: config.silence_after,
             fill_silence: config.fill_silence,
@@ -287,7 +290,7 @@ impl Stream {
         }
         let agreed = &self.agreed;
         let payload_type = match relay.content {
-            Content::Audio(_) => Some(agreed.payload_type),
+            Content::Audio(codec) => codec.is_relayed_as(agreed.codec).then_some(agreed.payload_type),
             Content::Event { .. } => agreed
                 .event_payload_type
                 .filter(|_| !relay.digit.is_some_and(|digit| withhold.contains(digit))),
@@ -297,7 +300,12 @@ impl Stream {
             self.outgoing.withhold(now, &relay.incoming);
             return None;
         };
-        let header = self.outgoing.relay(now, &relay.incoming, payload_type)?;
+        let header = match relay.content {
+            Content::Event { .. } if self.is_fed() => {
+                self.number_key(now, relay, payload_type, buffer.get(relay.payload.clone())?)?
+            }
+            _ => self.outgoing.relay(now, &relay.incoming, payload_type)?,
+        };
         let start = relay.payload.start.checked_sub(HEADER_BYTES)?;
         buffer
             .get_mut(start..relay.payload.start)?

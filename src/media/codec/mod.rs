@@ -9,7 +9,7 @@ mod g711;
 mod opus;
 mod resampler;
 
-pub use coder::{Decoder, Encoder};
+pub use coder::{Decoder, Encoder, MAX_DECODED};
 pub use g711::{a_from_linear, a_from_mu, linear_from_a, linear_from_mu, mu_from_a, mu_from_linear};
 pub use resampler::Resampler;
 

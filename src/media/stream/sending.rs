@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Stream, Told};
-use crate::codec::{FRAME_TICKS, Law};
+use crate::codec::FRAME_TICKS;
 use crate::digit::EventPacket;
 use crate::rtcp;
 use crate::rtp::HEADER_BYTES;
@@ -29,7 +29,10 @@ impl Stream {
             silent: self.is_newly_silent(now),
         };
         self.send_report(now, send);
-        let idle = self.playout.is_none() && !self.digits.is_busy() && !(alone && self.fill_silence);
+        let idle = self.playout.is_none()
+            && !self.digits.is_busy()
+            && !(alone && self.fill_silence)
+            && !self.is_fed();
         if idle {
             return told;
         }
@@ -60,7 +63,11 @@ impl Stream {
                 return;
             }
         }
-        let filling = alone && self.fill_silence;
+        if self.is_key_down(now) {
+            self.outgoing.pass_event_frame();
+            return;
+        }
+        let filling = (alone && self.fill_silence) || self.is_fed();
         match &self.playout {
             Some(_)
                 if destination.is_none() && now.saturating_duration_since(self.asked) < PLAYOUT_PATIENCE => {}
@@ -78,12 +85,13 @@ impl Stream {
         told: &mut Told,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let (frames, packets, ticks) = match self.agreed.ptime {
-            10 => (1, 2, FRAME_TICKS / 2),
-            40 => (2, 1, FRAME_TICKS * 2),
-            60 => (3, 1, FRAME_TICKS * 3),
-            _ => (1, 1, FRAME_TICKS),
+        let (frames, packets, milliseconds) = match self.agreed.ptime {
+            10 => (1, 2, 10),
+            40 => (2, 1, 40),
+            60 => (3, 1, 60),
+            _ => (1, 1, 20),
         };
+        let ticks = self.agreed.codec.clock_rate() * milliseconds / 1000;
         self.frames += 1;
         if self.frames < frames {
             return;
@@ -91,19 +99,13 @@ impl Stream {
         self.frames = 0;
         for _ in 0..packets {
             let mut packet = [0; MAX_PACKET];
-            let packet = &mut packet[..HEADER_BYTES + ticks];
-            let law = self.agreed.codec.law().unwrap_or(Law::Mu);
-            match &mut self.playout {
-                Some(playout) => playout.fill(law, &mut packet[HEADER_BYTES..]),
-                None => packet[HEADER_BYTES..].fill(law.silence()),
-            }
-            let Some(destination) = destination else {
-                self.outgoing.pass_audio(now, ticks as u32);
+            let length = self.fill(milliseconds as usize, &mut packet[HEADER_BYTES..]);
+            let packet = &mut packet[..HEADER_BYTES + length];
+            let Some(destination) = destination.filter(|_| length > 0) else {
+                self.outgoing.pass_audio(now, ticks);
                 continue;
             };
-            let header = self
-                .outgoing
-                .own_audio(now, self.agreed.payload_type, ticks as u32);
+            let header = self.outgoing.own_audio(now, self.agreed.payload_type, ticks);
             packet[..HEADER_BYTES].copy_from_slice(&header.bytes());
             send(destination, packet);
             self.count_sent(0..packet.len());
