@@ -67,8 +67,6 @@ pub struct JitterBuffer {
     wait: bool,
     least: u32,
     looked: u32,
-    /// Packets that came too late to be heard, or twice.
-    useless: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +92,6 @@ impl JitterBuffer {
             wait: false,
             least: u32::MAX,
             looked: 0,
-            useless: 0,
         }
     }
 
@@ -105,7 +102,6 @@ impl JitterBuffer {
             self.ssrc = Some(ssrc);
         }
         if self.next.is_some_and(|next| is_before(&packet, next.timestamp)) {
-            self.useless += 1;
             if self.was_heard(packet.sequence) {
                 return;
             }
@@ -120,21 +116,11 @@ impl JitterBuffer {
         let place = self
             .packets
             .partition_point(|other| timestamp_distance(other.timestamp, packet.timestamp) < 0);
-        match self.packets.get(place) {
-            Some(other) if other.timestamp == packet.timestamp => self.useless += 1,
-            _ => self.packets.insert(place, packet),
+        let known = self.packets.get(place);
+        if known.is_none_or(|other| other.timestamp != packet.timestamp) {
+            self.packets.insert(place, packet);
         }
         self.stay_short();
-    }
-
-    /// Milliseconds of audio that wait.
-    pub fn delay(&self) -> u32 {
-        self.span() * 20 / self.frame
-    }
-
-    /// Packets that waited for nothing: too late, or there already.
-    pub const fn useless(&self) -> u64 {
-        self.useless
     }
 
     /// Begins the next 20 ms; `ahead` ticks were taken and not heard yet. True when one frame more than enough waits
@@ -293,4 +279,239 @@ impl JitterBuffer {
 fn is_before(packet: &Buffered, timestamp: u32) -> bool {
     let end = packet.timestamp.wrapping_add(packet.ticks.max(1));
     timestamp_distance(end, timestamp) <= 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(number: u32) -> Buffered {
+        Buffered {
+            sequence: 65_500u16.wrapping_add(number as u16),
+            timestamp: 0xffff_f000u32.wrapping_add(number * 160),
+            ticks: 160,
+            payload: number.to_be_bytes().to_vec(),
+        }
+    }
+
+    fn number_of(packet: &Buffered) -> u32 {
+        u32::from_be_bytes(packet.payload.as_slice().try_into().unwrap())
+    }
+
+    /// What was heard of packets, by their numbers, and how much was missing.
+    #[derive(Debug, Default)]
+    struct Heard {
+        packets: Vec<u32>,
+        missing: u32,
+        left_out: u32,
+        /// The most milliseconds that ever waited.
+        longest: u32,
+        /// What waits before each frame, in milliseconds.
+        delays: Vec<u32>,
+    }
+
+    impl Heard {
+        /// The most that waits within the second before a frame.
+        fn delay(&self, frame: usize) -> u32 {
+            self.delays[frame - 50..frame].iter().copied().max().unwrap()
+        }
+    }
+
+    /// Packets by the microsecond they arrive at; frames are taken each 20 ms from 7 ms on.
+    fn play(mut arrivals: Vec<(u64, u32)>) -> Heard {
+        arrivals.sort_unstable();
+        let mut buffer = JitterBuffer::new(8000);
+        let mut heard = Heard::default();
+        let end = arrivals.last().map_or(0, |last| last.0) + 300_000;
+        // After the last packet that is new nothing is missing.
+        let newest = arrivals.iter().map(|arrival| arrival.1).max().unwrap();
+        let mut arrivals = arrivals.into_iter().peekable();
+        for now in (7000..end).step_by(20_000) {
+            while let Some((_, number)) = arrivals.next_if(|(at, _)| *at <= now) {
+                buffer.insert(1, packet(number));
+                heard.longest = heard.longest.max(buffer.span() / 8);
+            }
+            heard.delays.push(buffer.span() / 8);
+            let frames = 1 + u32::from(buffer.begin(0));
+            heard.left_out += frames - 1;
+            for _ in 0..frames {
+                match buffer.take() {
+                    Taken::Packet(packet) => heard.packets.push(number_of(&packet)),
+                    Taken::Missing(_) if heard.packets.last() != Some(&newest) => heard.missing += 1,
+                    Taken::Missing(_) | Taken::Pause => {}
+                }
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn steady_packets_are_all_heard_40_to_60_ms_late() {
+        let heard = play(
+            (0..500)
+                .map(|number| (u64::from(number) * 20_000, number))
+                .collect(),
+        );
+        assert!(heard.packets.iter().copied().eq(0..500), "{heard:?}");
+        assert_eq!((heard.missing, heard.left_out), (0, 0));
+        assert!((20..=60).contains(&heard.delay(500)), "{heard:?}");
+    }
+
+    #[test]
+    fn lost_packets_are_filled_in_for_where_they_were() {
+        let kept = (0..500).filter(|number| number % 10 != 7);
+        let heard = play(
+            kept.clone()
+                .map(|number| (u64::from(number) * 20_000, number))
+                .collect(),
+        );
+        assert!(heard.packets.iter().copied().eq(kept), "{heard:?}");
+        assert!((49..=51).contains(&heard.missing), "{heard:?}");
+        assert!(heard.delay(450) <= 60, "{heard:?}");
+    }
+
+    #[test]
+    fn doubled_packets_are_heard_once_and_cost_no_delay() {
+        let twice = (0..500).flat_map(|number| {
+            let at = u64::from(number) * 20_000;
+            [(at, number), (at + 90_000, number)]
+        });
+        let heard = play(twice.collect());
+        assert!(heard.packets.iter().copied().eq(0..500), "{heard:?}");
+        assert!(heard.delay(500) <= 60 && heard.missing == 0, "{heard:?}");
+    }
+
+    #[test]
+    fn the_delay_grows_with_the_jitter_and_shrinks_after_it() {
+        let at = |number: u32| {
+            let wild = (100..600).contains(&number);
+            let late = if wild {
+                u64::from(number * 7919 % 100) * 1000
+            } else {
+                0
+            };
+            (u64::from(number) * 20_000 + late, number)
+        };
+        let wild = play((0..600).map(at).collect());
+        assert!(wild.delay(590) > 60, "{wild:?}");
+        assert!(wild.packets.len() > 585, "{}", wild.packets.len());
+        let calm = play((0..2000).map(at).collect());
+        assert!(calm.delay(1990) <= 60 && calm.left_out > 0, "{calm:?}");
+    }
+
+    #[test]
+    fn clocks_that_run_apart_for_ten_minutes_cost_a_frame_now_and_then() {
+        for parts_per_million in [-500i64, -100, 100, 500] {
+            let step = (20_000 * (1_000_000 + parts_per_million) / 1_000_000) as u64;
+            let heard = play(
+                (0..30_000)
+                    .map(|number| (u64::from(number) * step, number))
+                    .collect(),
+            );
+            // 500 parts per million of ten minutes are 15 frames.
+            assert!(
+                heard.packets.len() >= 29_980,
+                "{parts_per_million}: {}",
+                heard.packets.len()
+            );
+            assert!(
+                heard.missing + heard.left_out <= 20,
+                "{parts_per_million}: {}",
+                heard.missing
+            );
+            assert!(heard.longest <= 120, "{parts_per_million}: {}", heard.longest);
+        }
+    }
+
+    #[test]
+    fn another_sender_or_clock_is_heard_after_the_first_delay() {
+        let jumps: [fn(&mut Buffered) -> u32; 4] = [
+            |_| 2,
+            |packet| {
+                packet.timestamp = packet.timestamp.wrapping_add(1 << 31);
+                1
+            },
+            |packet| {
+                packet.timestamp = packet.timestamp.wrapping_sub(160 * 60);
+                1
+            },
+            |packet| {
+                packet.timestamp = packet.timestamp.wrapping_add(160 * 3000);
+                packet.sequence = packet.sequence.wrapping_add(30_000);
+                1
+            },
+        ];
+        for (index, jump) in jumps.into_iter().enumerate() {
+            let mut buffer = JitterBuffer::new(8000);
+            let mut heard = Vec::new();
+            for number in 0..200u32 {
+                let mut packet = packet(number);
+                let ssrc = if number >= 100 { jump(&mut packet) } else { 1 };
+                buffer.insert(ssrc, packet);
+                buffer.begin(0);
+                if let Taken::Packet(packet) = buffer.take() {
+                    heard.push(number_of(&packet));
+                }
+            }
+            let after = heard.iter().filter(|number| **number >= 100).count();
+            assert!(after >= 92, "{index}: {after}");
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_sender_is_no_loss_and_adds_no_delay() {
+        let mut arrivals: Vec<_> = (0..100u32)
+            .map(|number| (u64::from(number) * 20_000, number))
+            .collect();
+        arrivals.extend((100..200).map(|number| (u64::from(number) * 20_000 + 5_000_000, number)));
+        let heard = play(arrivals);
+        assert!(heard.packets.iter().copied().eq(0..200), "{heard:?}");
+        assert!(heard.delay(450) <= 60, "{heard:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Each packet is lost, doubled or late by up to 90 ms.
+        #[test]
+        fn what_the_network_does_is_undone_within_bounds(
+            fates in prop::collection::vec((0..100u8, 0..90u64), 500..700),
+        ) {
+            let mut arrivals = Vec::new();
+            for (number, (fate, late)) in fates.iter().enumerate() {
+                let at = number as u64 * 20_000 + late * 1000;
+                match fate {
+                    0..3 => {}
+                    3..10 => arrivals.extend([(at, number as u32), (at + 30_000, number as u32)]),
+                    _ => arrivals.push((at, number as u32)),
+                }
+            }
+            let heard = play(arrivals);
+            prop_assert!(heard.packets.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", heard);
+            prop_assert!(heard.longest <= MAX_DELAY + 20, "{:?}", heard);
+            let sent = fates.iter().skip(100).filter(|(fate, _)| *fate >= 3).count();
+            let got = heard.packets.iter().filter(|number| **number >= 100).count();
+            prop_assert!(got * 100 >= sent * 93, "{} of {}: {:?}", got, sent, heard);
+        }
+
+        #[test]
+        fn whatever_comes_no_more_waits_than_may(
+            packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0..6000u32, 0..3u32, 0..4u8), 1..400),
+            near in any::<bool>(),
+        ) {
+            let mut buffer = JitterBuffer::new(8000);
+            for (sequence, timestamp, ticks, ssrc, takes) in packets {
+                let timestamp = if near { timestamp % 20_000 } else { timestamp };
+                buffer.insert(ssrc, Buffered { sequence, timestamp, ticks, payload: Vec::new() });
+                prop_assert!(buffer.packets.len() <= MAX_PACKETS);
+                for _ in 0..takes {
+                    buffer.begin(0);
+                    if let Taken::Missing(ticks) = buffer.take() {
+                        prop_assert!((1..=160).contains(&ticks));
+                    }
+                }
+            }
+        }
+    }
 }

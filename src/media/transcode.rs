@@ -229,3 +229,6 @@ impl Speaker {
 fn frame_of(codec: Codec) -> usize {
     (codec.sample_rate() as usize / 50).min(MAX_FRAME)
 }
+
+#[cfg(test)]
+mod tests;
