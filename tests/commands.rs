@@ -46,6 +46,18 @@ fn documented_configuration_holds_every_key_and_passes_the_check() {
     );
 }
 
+/// A program built with Opus takes it.
+#[test]
+fn check_refuses_a_codec_that_was_not_built_in() {
+    let (_folder, path) = configuration(
+        "[[trunk]]\nname = \"a\"\nhost = \"a.invalid\"\ncodecs = [\"G722\", \"opus\", \"PCMU\"]\n\
+         [[number]]\npattern = \"+12025550101\"\nflow = \"echo\"\n",
+    );
+    let told = out(&trunkline(&["check", "--config", &path]));
+    let refused = told.contains("codecs: \"opus\" is not in this program");
+    assert_eq!(refused, !cfg!(feature = "opus"), "{told}");
+}
+
 #[test]
 fn check_tells_every_problem_at_once_and_fails() {
     let (_folder, path) = configuration(

@@ -189,6 +189,21 @@ pub enum Codec {
     Pcmu,
     #[serde(rename = "PCMA")]
     Pcma,
+    #[serde(rename = "G722")]
+    G722,
+    #[serde(rename = "opus")]
+    Opus,
+}
+
+impl From<Codec> for media::Codec {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Pcmu => Self::G711(media::Law::Mu),
+            Codec::Pcma => Self::G711(media::Law::A),
+            Codec::G722 => Self::G722,
+            Codec::Opus => Self::Opus,
+        }
+    }
 }
 
 /// An address or a network in CIDR form.
@@ -243,6 +258,14 @@ impl TrunkConfig {
         }
         if self.codecs.is_empty() {
             told("codecs is empty: give \"PCMU\" or \"PCMA\"".to_owned());
+        }
+        for codec in self.codecs.iter().map(|codec| media::Codec::from(*codec)) {
+            if !codec.is_built_in() {
+                told(format!(
+                    "codecs: \"{0}\" is not in this program; it has to be built with --features {0}",
+                    codec.name()
+                ));
+            }
         }
         for status in &self.failover {
             if !(300..700).contains(status) {

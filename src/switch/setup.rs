@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media::{Clip, Law};
+use media::Clip;
 
 use super::engine::{NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wanted};
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
-use crate::config::{
-    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig,
-};
+use crate::config::{CallerPrivacy, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig};
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
 use crate::flow::run::Catalogues;
@@ -320,14 +318,7 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         recipe: recipe_of(trunk),
         dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
-        codecs: trunk
-            .codecs
-            .iter()
-            .map(|codec| match codec {
-                Codec::Pcmu => media::Codec::G711(Law::Mu),
-                Codec::Pcma => media::Codec::G711(Law::A),
-            })
-            .collect(),
+        codecs: trunk.codecs.iter().map(|codec| (*codec).into()).collect(),
         channels: trunk.channels,
         calls_per_second: trunk.calls_per_second,
         failover: trunk.failover.clone(),

@@ -374,6 +374,66 @@ mod tests {
     }
 
     #[test]
+    fn wide_codecs_are_offered_in_our_order_with_events_for_each_clock() {
+        let body = text(local(&[Codec::Opus, Codec::G722, MU]).offer(Direction::SendReceive));
+        for line in [
+            "m=audio 20000 RTP/AVP 111 9 0 101 102\r\n",
+            "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 stereo=0;sprop-stereo=0\r\n",
+            "a=rtpmap:9 G722/8000\r\na=rtpmap:0 PCMU/8000\r\n",
+            "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n",
+            "a=rtpmap:102 telephone-event/48000\r\na=fmtp:102 0-15\r\n",
+        ] {
+            assert!(body.contains(line), "{line}: {body}");
+        }
+        let body = text(local(&[Codec::Opus]).offer(Direction::SendReceive));
+        assert!(body.contains("RTP/AVP 111 102\r\n"), "{body}");
+    }
+
+    #[test]
+    fn codecs_are_agreed_by_their_number_or_name_and_the_rest_is_passed_over() {
+        let all = [MU, Codec::G722, Codec::Opus];
+        for (offer, codec, number, event) in [
+            ("m=audio 4000 RTP/AVP 9 0\r\n", Codec::G722, 9, None),
+            (
+                "m=audio 4000 RTP/AVP 18 3 99 0\r\na=rtpmap:99 AMR-WB/16000\r\n",
+                MU,
+                0,
+                None,
+            ),
+            (
+                "m=audio 4000 RTP/AVP 96 0 97 98\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n\
+                 a=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\n",
+                Codec::Opus,
+                96,
+                Some((98, 48_000)),
+            ),
+            (
+                "m=audio 4000 RTP/AVP 107 101\r\na=rtpmap:107 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n",
+                Codec::Opus,
+                107,
+                Some((101, 8000)),
+            ),
+            (
+                "m=audio 4000 RTP/AVP 9 98 101\r\na=rtpmap:98 telephone-event/16000\r\na=rtpmap:101 telephone-event/8000\r\n",
+                Codec::G722,
+                9,
+                Some((101, 8000)),
+            ),
+        ] {
+            let (agreed, body) = answer(&all, offer);
+            assert_eq!((agreed.codec, agreed.payload_type), (codec, number), "{offer}");
+            assert_eq!(agreed.receive.content(number), Some(Content::Audio(codec)));
+            let events = agreed
+                .event_payload_type
+                .map(|number| (number, agreed.event_clock_rate));
+            assert_eq!(events, event, "{offer}");
+            let formats = event.map_or_else(String::new, |(number, _)| format!(" {number}"));
+            let line = format!("m=audio 20000 RTP/AVP {number}{formats}\r\n");
+            assert!(body.contains(&line), "{body}");
+        }
+    }
+
+    #[test]
     fn an_answer_takes_one_codec_in_the_order_of_the_offer() {
         let offer = "m=audio 4000 RTP/AVP 18 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n";
         let (agreed, body) = answer(&BOTH, offer);

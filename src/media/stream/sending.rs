@@ -29,11 +29,9 @@ impl Stream {
             silent: self.is_newly_silent(now),
         };
         self.send_report(now, send);
-        let idle = self.playout.is_none()
-            && !self.digits.is_busy()
-            && !(alone && self.fill_silence)
-            && !self.is_fed();
-        if idle {
+        let busy =
+            self.playout.is_some() || self.digits.is_busy() || (alone && self.fill_silence) || self.is_fed();
+        if !busy {
             return told;
         }
         let due = frames.min(2);
