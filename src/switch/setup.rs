@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use media::Clip;
+use media::{Clip, Law};
 
 use super::engine::{NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wanted};
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
-use crate::config::{CallerPrivacy, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig};
+use crate::config::{
+    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig,
+};
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
 use crate::flow::run::Catalogues;
@@ -318,7 +320,7 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         recipe: recipe_of(trunk),
         dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
-        codecs: trunk.codecs.iter().map(|codec| (*codec).into()).collect(),
+        codecs: trunk.codecs.iter().map(|codec| media_codec(*codec)).collect(),
         channels: trunk.channels,
         calls_per_second: trunk.calls_per_second,
         failover: trunk.failover.clone(),
@@ -433,5 +435,14 @@ pub fn simulation_settings(
         zip_detail: ZipDetail::Full,
         stock: 8,
         tell_speech: true,
+    }
+}
+
+const fn media_codec(codec: Codec) -> media::Codec {
+    match codec {
+        Codec::Pcmu => media::Codec::G711(Law::Mu),
+        Codec::Pcma => media::Codec::G711(Law::A),
+        Codec::G722 => media::Codec::G722,
+        Codec::Opus => media::Codec::Opus,
     }
 }
