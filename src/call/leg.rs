@@ -1,7 +1,7 @@
 //! One leg: its SIP session and its stream, and what was agreed about sound.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
 use media::{Codec, SourceRule, Start, StreamConfig, StreamId};
@@ -57,6 +57,8 @@ pub struct Leg {
     pub heard: bool,
     /// Our answer to the peer's offer, until it is sent.
     pub answer: Option<Vec<u8>>,
+    /// When we sent the INVITE; none for a call to us.
+    pub invited_at: Option<Instant>,
     pub ringing_at: Option<UtcMicros>,
     pub answered_at: Option<UtcMicros>,
     pub ending: Option<LegEnding>,
@@ -97,6 +99,7 @@ impl Leg {
             opened: false,
             heard: false,
             answer: None,
+            invited_at: None,
             ringing_at: None,
             answered_at: None,
             ending: None,
@@ -111,6 +114,15 @@ impl Leg {
         Self {
             local,
             ..Self::new(session, setup)
+        }
+    }
+
+    /// Notes when our INVITE was sent.
+    #[must_use]
+    pub fn invited(self, at: Instant) -> Self {
+        Self {
+            invited_at: Some(at),
+            ..self
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use trunkline::call::disposition::LegDisposition;
 use trunkline::call::record::EventKind;
 use trunkline::switch::engine::{Input, TrunkStatus};
+use trunkline::units::TrunkName;
 
 use crate::lines::{DIALLED, Lines, header, trunk};
 use crate::support::seconds;
@@ -87,6 +88,37 @@ fn a_silent_trunk_is_left_after_four_seconds_when_there_is_another() {
 }
 
 #[test]
+fn a_trunk_that_fails_is_told_once_while_it_does_and_no_status_is_made_up_for_it() {
+    let mut lines = lines(&["", ""]);
+    lines.call(trunk(0));
+    lines.pass(Duration::from_millis(4100));
+    let told = |lines: &Lines| -> Vec<TrunkStatus> {
+        let statuses = lines.statuses.iter();
+        let failing = statuses.filter(|status| matches!(status, TrunkStatus::PassedOver { .. }));
+        failing.cloned().collect()
+    };
+    let passed_over = TrunkStatus::PassedOver {
+        trunk: TrunkName::new("a"),
+        next: TrunkName::new("b"),
+        why: "no answer from the trunk in 4 s".to_owned(),
+    };
+    assert_eq!(told(&lines), [passed_over]);
+    assert!(lines.engine.trunks()[0].failing);
+    lines.answer("INVITE", "486 Busy Here", "", "");
+    lines.pass(seconds(40));
+    lines.call(trunk(0));
+    assert_eq!(lines.dialled().last(), Some(&trunk(0)));
+    lines.pass(Duration::from_millis(4100));
+    assert_eq!(told(&lines).len(), 1, "once, while it goes on");
+    let cause = &lines.legs()[0].cause;
+    let phrase = cause.phrase.as_ref().map(ToString::to_string);
+    assert_eq!(
+        (cause.sip_status, phrase.as_deref()),
+        (None, Some("no answer from the trunk in 4 s"))
+    );
+}
+
+#[test]
 fn a_trunk_that_cannot_be_reached_is_left_at_once() {
     let mut lines = lines(&["", ""]);
     lines.call(trunk(0));
@@ -101,6 +133,7 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     lines.answer("INVITE", "503 Busy", "Retry-After: 60\r\n", "");
     assert!(lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
+    lines.answer("INVITE", "180 Ringing", CONTACT, "");
     lines.pass(seconds(59));
     lines.call(trunk(1));
     assert_eq!(lines.dialled(), [trunk(0), trunk(1), trunk(1), trunk(1)]);
@@ -108,6 +141,41 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     assert!(!lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
     assert_eq!(lines.dialled().last(), Some(&trunk(0)));
+}
+
+#[test]
+fn a_busy_number_rests_no_trunk_and_one_that_asked_to_wait_is_still_used_where_there_is_no_other() {
+    let mut lines = lines(&[""]);
+    lines.call(trunk(0));
+    let busy = "Retry-After: 300\r\nReason: Q.850;cause=17\r\n";
+    lines.answer("INVITE", "503 Service Unavailable", busy, "");
+    assert!(!lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    lines.answer("INVITE", "503 Service Unavailable", "Retry-After: 300\r\n", "");
+    assert!(lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    assert_eq!(lines.dialled().len(), 3, "better than nothing");
+}
+
+#[test]
+fn calls_spread_over_equal_targets_while_the_registration_stays_where_it_is() {
+    let mut lines = lines(&["register = true\nusername = \"u\"\npassword = \"p\""]);
+    let share = |group| sip::Share { group, weight: 1 };
+    lines.input(Input::TrunkShares {
+        trunk: TrunkName::new("a"),
+        shares: vec![share(0), share(0), share(0), share(1)],
+    });
+    lines.resolve("a", (0..4).map(trunk).collect());
+    for _ in 0..60 {
+        lines.call(trunk(0));
+        lines.answer("INVITE", "486 Busy Here", "", "");
+    }
+    let dialled = lines.dialled();
+    let count = |index| dialled.iter().filter(|to| **to == trunk(index)).count();
+    assert_eq!(dialled.len(), 60);
+    assert!((0..3).all(|index| count(index) > 10), "{dialled:?}");
+    let registered = lines.all("REGISTER ");
+    assert!(!registered.is_empty() && registered.iter().all(|(to, _)| *to == trunk(0)));
 }
 
 #[test]
@@ -299,4 +367,27 @@ fn what_blocked_a_call_stands_in_the_record_and_no_other_trunk_is_asked() {
             None => assert_eq!(told, None),
         }
     }
+}
+
+#[test]
+fn calls_for_numbers_that_are_not_ours_are_told_with_the_number_once_a_minute() {
+    let number = "[[number]]\npattern = \"+12025550100\"\nflow = \"echo\"\n";
+    let mut lines = Lines::with(&(trunks(&[""]) + number));
+    let not_served = |lines: &Lines| {
+        let statuses = lines.statuses.iter();
+        let told = statuses.filter(|status| matches!(status, TrunkStatus::NotServed { .. }));
+        told.cloned().collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        let call = lines.call_to(trunk(0), "sip:+12025559999@127.0.10.1");
+        assert_eq!(lines.told_caller(&call), 404);
+    }
+    let told = TrunkStatus::NotServed {
+        trunk: TrunkName::new("a"),
+        number: "+12025559999".to_owned(),
+    };
+    assert_eq!(not_served(&lines), [told]);
+    lines.pass(seconds(61));
+    lines.call_to(trunk(0), "sip:+12025559998@127.0.10.1");
+    assert_eq!(not_served(&lines).len(), 2);
 }

@@ -136,6 +136,14 @@ impl Dialog {
         (strict.text.to_vec(), lines.into_lines().unwrap_or_default())
     }
 
+    /// The way by which the peer was heard.
+    pub fn heard_from(&self, peer: Option<&Peer>) -> Path {
+        Path {
+            peer: peer.map(|peer| peer.id).or(self.path.peer),
+            ..self.path
+        }
+    }
+
     /// Where requests of this dialog go.
     pub fn next_hop(&self, peer: Option<&Peer>) -> Path {
         let first = self.routes.first().and_then(|route| Address::parse(route));
@@ -144,15 +152,12 @@ impl Dialog {
         let asked = uri.map_or(self.path.transport, |uri| transport_of(&uri, self.path.transport));
         let remote = uri.and_then(|uri| reachable(&uri, peer, asked));
         let transport = remote.map_or(self.path.transport, |_| asked);
-        // A peer behind NAT, or one that never listens, is reached by the connection that it opened itself.
-        let same_host = remote.is_none_or(|remote| remote.ip() == self.path.remote.ip());
+        // A peer behind NAT, with several addresses, or one that never listens, is reached by the connection that it
+        // opened itself; once that is gone, where its Contact or Route says.
         Path {
             remote: remote.unwrap_or(self.path.remote),
             peer: peer.map(|peer| peer.id).or(self.path.peer),
-            connection: self
-                .path
-                .connection
-                .filter(|_| same_host && transport == self.path.transport),
+            connection: self.path.connection.filter(|_| transport == self.path.transport),
             transport,
             ..self.path
         }

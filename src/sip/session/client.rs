@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ALLOW, Change, MAX_DIALOGS, SUPPORTED, Session, State, sdp_hash};
+use super::{Change, Extensions, MAX_DIALOGS, ReliableProvisional, Session, State, sdp_hash};
 use crate::dialog::{Ack, Dialog};
 use crate::event::{Event, Invite, InviteError, SessionId};
 use crate::identity::check_header;
@@ -48,11 +48,14 @@ impl Session {
     /// Starts an outgoing call to the peer's best target. `key` is the slot the session will take.
     pub fn call(wire: &mut Wire, now: Instant, key: Key, invite: Invite) -> Result<Self, InviteError> {
         check(&invite)?;
-        let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
-        let path = entry.best_path(now).ok_or(InviteError::NoTarget)?;
-        let contact = entry.contact();
-        let (uri, routes) = entry.addressing(&invite.uri);
         let nonce = wire.random();
+        let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
+        let remote = entry
+            .draw_target(now, &[], true, nonce)
+            .ok_or(InviteError::NoTarget)?;
+        let path = entry.path_to(remote);
+        let (contact, extensions) = (entry.contact(), entry.peer.extensions);
+        let (uri, routes) = entry.addressing(&invite.uri);
         let mut session = Self::new(
             SessionId(key.0),
             invite.peer,
@@ -68,6 +71,7 @@ impl Session {
             .into();
         session.remote = name_addr(None, &invite.to).into_bytes().into();
         session.contact = contact;
+        session.extend(extensions);
         session.cseq = 1;
         session.tried.push(path.remote);
         session.send_invite(wire, now, path, &uri, &invite, &routes)?;
@@ -90,6 +94,8 @@ impl Session {
             wire.config.session_expires,
             wire.config.min_session_expires,
         );
+        let Extensions { reliable, timer, .. } = self.extensions;
+        let (allow, supported) = (self.extensions.allow(), self.extensions.supported());
         let owner = Owner::Session(self.id, Purpose::Invite);
         let sent = wire.request(now, path, owner, Method::Invite, |via| {
             let mut writer = Writer::request("INVITE", uri.as_bytes());
@@ -106,10 +112,17 @@ impl Session {
             writer.header("Call-ID", &self.call_id);
             writer.header_fmt("CSeq", format_args!("{} INVITE", self.cseq));
             writer.header_fmt("Contact", format_args!("<{}>", self.contact));
-            writer.header("Allow", ALLOW.as_bytes());
-            writer.header("Supported", SUPPORTED.as_bytes());
-            writer.header_fmt("Session-Expires", format_args!("{expires}"));
-            writer.header_fmt("Min-SE", format_args!("{min_se}"));
+            writer.header("Allow", allow.as_bytes());
+            if !supported.is_empty() {
+                writer.header("Supported", supported.as_bytes());
+            }
+            if reliable == ReliableProvisional::Required {
+                writer.header("Require", b"100rel");
+            }
+            if timer {
+                writer.header_fmt("Session-Expires", format_args!("{expires}"));
+                writer.header_fmt("Min-SE", format_args!("{min_se}"));
+            }
             for (name, value) in &invite.headers {
                 writer.header(name, value.as_bytes());
             }
@@ -336,7 +349,8 @@ impl Session {
             }
             let failure = failure(response);
             // After ringing, 408 is the callee's.
-            if status == 503 || (status == 408 && !self.rang) {
+            let is_targets = status == 503 || (status == 408 && !self.rang);
+            if is_targets && !failure.reason.is_callees() {
                 self.rest_target(wire, now, failure.retry_after);
                 if self.try_next_target(wire, now) {
                     return;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip::{Credentials, Event, Peer, Registration};
+use sip::{Credentials, Event, Peer, Registration, Transport};
 
 use crate::net::{Net, PEER, address, header};
 
@@ -82,9 +82,11 @@ fn a_challenged_registration_is_refreshed_from_the_granted_expiry() {
 fn a_wrong_password_is_not_tried_again_and_again() {
     let mut net = registrar_net();
     register(&mut net);
-    for _ in 0..2 {
+    for attempt in 0..2 {
         let request = net.got("REGISTER");
-        net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+        // A new nonce each time, which is not called stale: the password itself is refused.
+        let challenge = CHALLENGE.replace("nonce=\"", &format!("nonce=\"{attempt}"));
+        net.reply(&request, "401 Unauthorized", "r", &challenge, "");
         net.run(Duration::from_millis(20));
     }
     assert_eq!(net.inbox.len(), 2);
@@ -202,7 +204,7 @@ fn a_foreign_realm_gets_no_credentials() {
     net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
     net.run(Duration::from_millis(20));
     assert_eq!(net.inbox.len(), 1);
-    assert_eq!(net.names(0), ["Security", "RegistrationFailed"]);
+    assert_eq!(net.names(0), ["ForeignRealm", "Security", "RegistrationFailed"]);
 }
 
 #[test]
@@ -218,6 +220,120 @@ fn the_address_that_the_registrar_sees_is_told() {
         address: address("203.0.113.9:40000"),
     };
     assert_eq!(net.nodes[0].events[0], seen);
+}
+
+#[test]
+fn a_connection_teaches_our_address_but_never_its_own_port() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        for (told, learnt) in [
+            (";received=203.0.113.9;rport=40000", Some("203.0.113.9:5060")),
+            (";received=127.0.1.1;rport=40000", None),
+            (";rport=40000", None),
+        ] {
+            let mut net = registrar_net();
+            let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+            peer.transport = transport;
+            net.endpoint(0).set_peer(peer);
+            register(&mut net);
+            let request = net.got("REGISTER");
+            let answer = crate::net::response(&request, "200 OK", "r", "Expires: 60\r\n", "");
+            net.script_on(transport, &answer.replace(";rport", told));
+            let seen = net.nodes[0].events.iter().find_map(|event| match event {
+                Event::PublicAddress { address, .. } => Some(*address),
+                _ => None,
+            });
+            assert_eq!(seen, learnt.map(address), "{transport:?} {told}");
+            assert!(net.names(0).iter().any(|name| name == "Registered"));
+        }
+    }
+}
+
+#[test]
+fn a_contact_that_changed_is_removed_by_the_register_that_replaces_it() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    let first = header(&request, "Contact").replace(";expires=3600", "");
+    assert_eq!(contacts(&request).len(), 1);
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("203.0.113.9:40000"));
+    net.endpoint(0).set_peer(peer);
+    net.inbox.clear();
+    register(&mut net);
+    let again = net.got("REGISTER");
+    let second = header(&again, "Contact").replace(";expires=3600", "");
+    assert!(second.contains("@203.0.113.9:40000"), "{second}");
+    let gone = format!("{first};expires=0");
+    assert_eq!(contacts(&again), [format!("{second};expires=3600"), gone.clone()]);
+    // Before that is granted we leave: the registrar may hold either.
+    net.inbox.clear();
+    net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+    net.run(Duration::from_millis(20));
+    let last = net.got("REGISTER");
+    assert_eq!(contacts(&last), [format!("{second};expires=0"), gone]);
+}
+
+#[test]
+fn a_contact_that_the_registrar_has_removed_is_named_no_more() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("203.0.113.9:40000"));
+    net.endpoint(0).set_peer(peer);
+    net.inbox.clear();
+    register(&mut net);
+    let again = net.got("REGISTER");
+    net.reply(&again, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.inbox.clear();
+    register(&mut net);
+    assert_eq!(contacts(&net.got("REGISTER")).len(), 1);
+}
+
+#[test]
+fn a_registrar_that_moved_is_registered_with_at_once_and_not_for_every_turn_of_its_name() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.inbox.clear();
+    let moves = |net: &mut Net, targets: &[&str]| {
+        let targets = targets.iter().map(|text| address(text)).collect();
+        let peer = Peer::new(PEER, address("127.0.1.1:5060"), targets);
+        net.endpoint(0).set_peer(peer);
+        net.act(0, |endpoint, now| endpoint.follow_registrar(now, PEER));
+        net.run(Duration::from_millis(50));
+        let registers = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER");
+        let places: Vec<String> = registers.map(|sent| sent.to.to_string()).collect();
+        places
+    };
+    // More addresses, or another order: the one that we use is still there.
+    let none: [&str; 0] = [];
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060", "127.0.1.2:5060"]), none);
+    assert_eq!(moves(&mut net, &[]), none, "an empty answer is no news");
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060"]), ["127.0.1.3:5060"]);
+    let again = net.got("REGISTER");
+    let answer = crate::net::response(&again, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.script_from("127.0.1.3:5060", &answer);
+    net.inbox.clear();
+    assert_eq!(
+        moves(&mut net, &["127.0.1.4:5060"]),
+        none,
+        "it moved a moment ago"
+    );
+    net.seconds(61);
+    let last = net.inbox.iter().rfind(|sent| sent.kind() == "REGISTER").unwrap();
+    assert_eq!(last.to.to_string(), "127.0.1.4:5060");
+}
+
+fn contacts(request: &str) -> Vec<String> {
+    let lines = request.split("\r\n");
+    lines
+        .filter_map(|line| line.strip_prefix("Contact: "))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -268,4 +384,97 @@ fn a_call_to_our_registration_is_known_by_its_contact_user() {
     };
     assert!(invite.to_registration);
     assert_eq!(invite.to.uri, "sip:5550100@127.0.1.1");
+}
+
+#[test]
+fn another_realm_than_the_first_gets_no_credentials_and_is_told() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let first = net.got("REGISTER");
+    net.reply(&first, "401 Unauthorized", "r", CHALLENGE, "");
+    net.run(Duration::from_millis(20));
+    let second = net.got("REGISTER");
+    assert!(header(&second, "Authorization").contains("realm=\"r\""));
+    net.inbox.clear();
+    let other = CHALLENGE.replace("\"r\"", "\"evil\"").replace("n1", "n2");
+    net.reply(&second, "401 Unauthorized", "r", &other, "");
+    net.run(Duration::from_millis(100));
+    assert!(net.inbox.is_empty(), "sent again");
+    let told = Event::ForeignRealm {
+        peer: PEER,
+        realm: "evil".into(),
+    };
+    assert!(net.nodes[0].events.contains(&told), "{:?}", net.nodes[0].events);
+    // Calls may be another server's, with a realm of its own; from then on it is that one.
+    for (realm, answered) in [("calls", true), ("evil", false), ("calls", true)] {
+        net.inbox.clear();
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let challenge = CHALLENGE.replace("\"r\"", &format!("\"{realm}\""));
+        net.reply(&invite, "401 Unauthorized", "r", &challenge, "");
+        net.run(Duration::from_millis(20));
+        let last = net.got("INVITE");
+        assert_eq!(last.contains("\r\nAuthorization: Digest"), answered, "{realm}");
+    }
+}
+
+#[test]
+fn a_contact_that_names_ourselves_is_not_followed() {
+    let mut net = Net::scripted();
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("192.0.2.77:5060"));
+    net.endpoint(0).set_peer(peer);
+    for (contact, to) in [
+        ("192.0.2.77:5060", "127.0.1.2:5060"),
+        ("192.0.2.78:5060", "192.0.2.78:5060"),
+    ] {
+        let session = net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let lines = format!("Contact: <sip:b@{contact}>\r\nContent-Type: application/sdp\r\n");
+        net.reply(
+            &invite,
+            "200 OK",
+            "b",
+            &lines,
+            std::str::from_utf8(crate::net::SDP_B).unwrap(),
+        );
+        net.run(Duration::from_millis(20));
+        net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+        net.run(Duration::from_millis(20));
+        let bye = net.log.iter().rfind(|sent| sent.kind() == "BYE").unwrap();
+        assert_eq!(bye.to, address(to), "{contact}");
+    }
+}
+
+#[test]
+fn a_binding_that_could_not_be_refreshed_is_still_removed_while_the_registrar_holds_it() {
+    for (held, wait) in [(true, 0), (false, 3600)] {
+        let mut net = registrar_net();
+        register(&mut net);
+        let request = net.got("REGISTER");
+        let contact = header(&request, "Contact");
+        net.reply(&request, "200 OK", "r", &format!("Contact: {contact}\r\n"), "");
+        net.inbox.clear();
+        while net.inbox.is_empty() {
+            net.seconds(1);
+        }
+        let refresh = net.got("REGISTER");
+        net.reply(&refresh, "403 Forbidden", "r", "Retry-After: 86400\r\n", "");
+        net.run(Duration::from_millis(20));
+        let Some(Event::RegistrationFailed { retry_in, .. }) = net.nodes[0].events.last() else {
+            panic!("{:?}", net.names(0))
+        };
+        assert!(
+            (3600..3961).contains(&retry_in.as_secs()),
+            "not for the day that was asked for: {retry_in:?}"
+        );
+        net.seconds(wait.min(1800));
+        net.inbox.clear();
+        net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+        net.run(Duration::from_millis(20));
+        let leaving = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER").count();
+        assert_eq!(leaving, usize::from(held), "{held}");
+    }
 }
