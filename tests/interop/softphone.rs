@@ -269,18 +269,18 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn softphone_in_g722_hears_an_office_in_g711() {
-    hears_the_office("G722", "g722/16000/1", "module g722.so\n").await;
+async fn softphone_in_g722_talks_with_an_office_in_g711() {
+    talks_with_the_office("G722", "g722/16000/1", "module g722.so\n").await;
 }
 
 /// `name` is the codec's in our configuration, `codec` in baresip's, whose `module` it needs.
-async fn hears_the_office(name: &str, codec: &str, module: &str) {
+async fn talks_with_the_office(name: &str, codec: &str, module: &str) {
     if !installed("baresip") {
         return;
     }
     let place = Place::new();
     let number = "2025550109";
-    let _network = trunk(place.offices(), vec![office(&place, number)]).await;
+    let network = trunk(place.offices(), vec![office(&place, number)]).await;
     let mut setup = Setup::new(&place);
     let codecs = format!("destinations = []\ncodecs = [\"{name}\"]");
     setup.trunks = setup.trunks.replace("destinations = []", &codecs);
@@ -293,6 +293,7 @@ async fn hears_the_office(name: &str, codec: &str, module: &str) {
     })
     .await
     .unwrap();
+    is_heard_by_the_office(network).await;
     server.lives();
 }
 
