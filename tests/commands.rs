@@ -46,6 +46,18 @@ fn documented_configuration_holds_every_key_and_passes_the_check() {
     );
 }
 
+/// A program built with Opus takes it.
+#[test]
+fn check_refuses_a_codec_that_was_not_built_in() {
+    let (_folder, path) = configuration(
+        "[[trunk]]\nname = \"a\"\nhost = \"a.invalid\"\ncodecs = [\"G722\", \"opus\", \"PCMU\"]\n\
+         [[number]]\npattern = \"+12025550101\"\nflow = \"echo\"\n",
+    );
+    let told = out(&trunkline(&["check", "--config", &path]));
+    let refused = told.contains("codecs: \"opus\" is not in this program");
+    assert_eq!(refused, !cfg!(feature = "opus"), "{told}");
+}
+
 #[test]
 fn check_warns_of_calls_that_nobody_will_answer_and_of_a_unit_that_ends_them() {
     let (_folder, path) = configuration(

@@ -223,6 +223,10 @@ pub enum Codec {
     Pcmu,
     #[serde(rename = "PCMA")]
     Pcma,
+    #[serde(rename = "G722")]
+    G722,
+    #[serde(rename = "opus")]
+    Opus,
 }
 
 /// An address or a network in CIDR form.
@@ -300,6 +304,11 @@ impl TrunkConfig {
         }
         if self.codecs.is_empty() {
             told("codecs is empty: give \"PCMU\" or \"PCMA\"".to_owned());
+        }
+        if self.codecs.contains(&Codec::Opus) && !cfg!(feature = "opus") {
+            told(
+                "codecs: \"opus\" is not in this program; it has to be built with --features opus".to_owned(),
+            );
         }
         for status in &self.failover {
             if !(300..700).contains(status) {

@@ -6,7 +6,7 @@
 //! gives an [`AudioError`] that says so.
 
 mod level;
-mod resample;
+pub(crate) mod resample;
 
 use std::io::{Cursor, Write};
 use std::time::Duration;

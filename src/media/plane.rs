@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use crate::attention::Attention;
 use crate::clip::Clip;
 use crate::digit::{DigitSet, Digits};
+use crate::payload_types::Content;
 use crate::playout::{PlayId, Playout};
 use crate::statistics::Statistics;
 use crate::stream::{Relay, Stream, StreamConfig};
+use crate::transcode::MAX_FRAME;
 
 const FRAME: Duration = Duration::from_millis(20);
 /// Events kept for a driver that does not fetch them. Digits and ends get more room than what can be done without.
@@ -240,10 +242,73 @@ impl Plane {
             });
         }
         let relay = received.relay?;
-        match join {
-            Join::Nowhere => None,
-            Join::Itself => self.forward(now, index, &relay, DigitSet::NONE, packet),
-            Join::With { seat, withhold } => self.forward(now, seat, &relay, withhold, packet),
+        let (other, withhold) = match join {
+            Join::Nowhere => return None,
+            Join::Itself => (index, DigitSet::NONE),
+            Join::With { seat, withhold } => (seat, withhold),
+        };
+        if self.is_for_decoding(index, other, relay.content) {
+            self.hear(index, other, &relay, packet);
+            return None;
+        }
+        self.forward(now, other, &relay, withhold, packet)
+    }
+
+    /// Whether a packet of one seat can reach the other one only through decoder and encoder. Where that was so before
+    /// and is no more, it ends.
+    fn is_for_decoding(&mut self, index: usize, other: usize, content: Content) -> bool {
+        let (Some(Some(from)), Some(Some(to))) = (self.seats.get(index), self.seats.get(other)) else {
+            return false;
+        };
+        match content {
+            Content::Audio(codec) if !codec.is_relayed_as(to.stream.codec()) => true,
+            Content::Audio(_) => {
+                if from.stream.is_decoded() {
+                    self.stop_decoding(index, other);
+                }
+                false
+            }
+            Content::ComfortNoise => from.stream.is_decoded(),
+            Content::Event { .. } => false,
+        }
+    }
+
+    fn hear(&mut self, index: usize, other: usize, relay: &Relay, packet: &[u8]) {
+        if let (Some(Some(seat)), Some(payload)) =
+            (self.seats.get_mut(index), packet.get(relay.payload.clone()))
+        {
+            seat.stream.hear(relay, payload);
+        }
+        if let Some(Some(seat)) = self.seats.get_mut(other) {
+            seat.stream.set_fed(true);
+        }
+    }
+
+    /// Passes 20 ms from what is decoded of one seat's partner on to it, so many times.
+    fn feed(&mut self, index: usize, join: Join, frames: u32) {
+        let source = match join {
+            Join::Nowhere => return,
+            Join::Itself => index,
+            Join::With { seat, .. } => seat,
+        };
+        for _ in 0..frames {
+            let mut samples = [0; MAX_FRAME];
+            let heard = match self.seats.get_mut(source) {
+                Some(Some(seat)) => seat.stream.heard(&mut samples),
+                _ => None,
+            };
+            if let (Some((samples, rate)), Some(Some(seat))) = (heard, self.seats.get_mut(index)) {
+                seat.stream.feed(samples, rate);
+            }
+        }
+    }
+
+    fn stop_decoding(&mut self, index: usize, other: usize) {
+        if let Some(Some(seat)) = self.seats.get_mut(index) {
+            seat.stream.stop_hearing();
+        }
+        if let Some(Some(seat)) = self.seats.get_mut(other) {
+            seat.stream.set_fed(false);
         }
     }
 
@@ -378,10 +443,15 @@ impl Plane {
 
     fn part(&mut self, name: StreamId) {
         let Some(seat) = self.seat(name) else { return };
-        if let Join::With { seat: other, .. } = std::mem::replace(&mut seat.join, Join::Nowhere)
+        let join = std::mem::replace(&mut seat.join, Join::Nowhere);
+        seat.stream.stop_hearing();
+        seat.stream.set_fed(false);
+        if let Join::With { seat: other, .. } = join
             && let Some(Some(other)) = self.seats.get_mut(other)
         {
             other.join = Join::Nowhere;
+            other.stream.stop_hearing();
+            other.stream.set_fed(false);
         }
     }
 
@@ -419,6 +489,14 @@ impl Plane {
                 1
             } else {
                 frames
+            };
+            let (join, fed) = (seat.join, seat.stream.is_fed());
+            if fed {
+                // Those that are not sent are not heard either; the buffer is kept short by itself.
+                self.feed(index, join, frames.min(2));
+            }
+            let Some(Some(seat)) = self.seats.get_mut(index) else {
+                continue;
             };
             let told = seat
                 .stream
@@ -481,10 +559,10 @@ mod tests {
     use crate::codec::Law;
     use crate::digit::{Digit, EventPayload};
     use crate::outgoing::Start;
+    use crate::payload_types::PayloadTypes;
     use crate::rtp::{Header, Packet};
     use crate::sdp::{Direction, Negotiated};
     use crate::source::SourceRule;
-    use crate::stream::PayloadTypes;
 
     const A: StreamId = StreamId(1);
     const B: StreamId = StreamId(2);
@@ -586,7 +664,7 @@ mod tests {
     #[test]
     fn pressed_digits_are_told_and_relayed_with_their_timing_under_our_numbers() {
         let mut rig = Rig::new();
-        rig.open_with(A, Law::Mu, |config| config.agreed.receive.event = Some(96));
+        rig.open_with(A, Law::Mu, |config| config.agreed.receive = events_under(96));
         rig.open(B, Law::Mu);
         rig.bridge("*");
         rig.speak(A, Law::Mu, 1, 0);
@@ -1009,7 +1087,7 @@ mod tests {
     }
 
     const SAMPLE: Attention = Attention::Sample {
-        events: [Some(101), None],
+        events: [Some(101), None, None, None],
     };
 
     #[test]
@@ -1055,11 +1133,11 @@ mod tests {
         let mut config = rig.open(A, Law::Mu);
         rig.speak_for(A, 0..60);
         assert_eq!(rig.wishes(), [(A, SAMPLE)]);
-        config.agreed.receive.event = Some(96);
+        config.agreed.receive = events_under(96);
         rig.command(Command::Update { stream: A, config });
         assert_eq!(rig.wishes(), [(A, Attention::All)]);
         rig.speak_for(A, 60..120);
-        let events = [Some(96), None];
+        let events = [Some(96), None, None, None];
         assert_eq!(rig.wishes(), [(A, Attention::Sample { events })]);
     }
 
@@ -1093,6 +1171,13 @@ mod tests {
         payload: Vec<u8>,
     }
 
+    /// G.711 with events under this payload type.
+    fn events_under(number: u8) -> PayloadTypes {
+        let mut types = PayloadTypes::plain(Law::Mu.into(), Some(number));
+        types.allow(8, Content::Audio(Law::A.into()));
+        types
+    }
+
     fn peer(stream: StreamId) -> SocketAddr {
         SocketAddr::new([198, 51, 100, 1].into(), 4000 + stream.0 as u16 * 2)
     }
@@ -1119,21 +1204,7 @@ mod tests {
             change: impl FnOnce(&mut StreamConfig),
         ) -> StreamConfig {
             let mut config = StreamConfig {
-                agreed: Negotiated {
-                    remote: Some(peer(stream)),
-                    direction: Direction::SendReceive,
-                    law,
-                    payload_type: law.payload_type(),
-                    event_payload_type: Some(101),
-                    receive: PayloadTypes {
-                        mu: Some(0),
-                        a: Some(8),
-                        event: Some(101),
-                        ..PayloadTypes::default()
-                    },
-                    ptime: 20,
-                    rtcp_mux: false,
-                },
+                agreed: Negotiated::plain(law.into(), Some(peer(stream))),
                 source: SourceRule {
                     unheard_limit: None,
                     ..SourceRule::default()

@@ -322,14 +322,7 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         recipe: recipe_of(trunk),
         dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
-        laws: trunk
-            .codecs
-            .iter()
-            .map(|codec| match codec {
-                Codec::Pcmu => Law::Mu,
-                Codec::Pcma => Law::A,
-            })
-            .collect(),
+        codecs: trunk.codecs.iter().map(|codec| media_codec(*codec)).collect(),
         channels: trunk.channels,
         calls_per_second: trunk.calls_per_second,
         failover: trunk.failover.clone(),
@@ -459,5 +452,14 @@ pub fn simulation_settings(
         zip_detail: ZipDetail::Full,
         stock: 8,
         tell_speech: true,
+    }
+}
+
+const fn media_codec(codec: Codec) -> media::Codec {
+    match codec {
+        Codec::Pcmu => media::Codec::G711(Law::Mu),
+        Codec::Pcma => media::Codec::G711(Law::A),
+        Codec::G722 => media::Codec::G722,
+        Codec::Opus => media::Codec::Opus,
     }
 }

@@ -65,6 +65,11 @@ fn the_corpus_of_audio_packets_holds() {
 }
 
 #[test]
+fn the_corpus_of_payloads_holds() {
+    run("codec", 8, targets::codec::run);
+}
+
+#[test]
 fn the_corpus_of_control_packets_holds() {
     run("rtcp", 6, targets::rtcp::run);
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trunkline::command::demo::Sighting;
+use media::codec::Resampler;
 use trunkline::command::demo::peer::{find, find_rough, melody, write_wav};
+use trunkline::command::demo::{Sighting, Trunk};
 
 use super::certificates::Certificates;
 use super::hearing::{HEARD, SPEECH_SECONDS, is_heard_in_pieces};
@@ -34,6 +35,11 @@ impl Softphone {
 
     /// `more` are further lines of its configuration.
     fn start_over(place: &Place, wire: Wire, more: &str) -> Softphone {
+        Softphone::start_speaking(place, wire, more, "pcmu/8000/1")
+    }
+
+    /// `codec` is the only one that it speaks, as baresip writes it.
+    fn start_speaking(place: &Place, wire: Wire, more: &str, codec: &str) -> Softphone {
         let address = place.callers();
         let control = SocketAddr::new(address.ip(), 4444);
         let folder = place.file("baresip");
@@ -55,7 +61,7 @@ impl Softphone {
         place.write(
             "baresip/accounts",
             &format!(
-                "<sip:4155550123@{};transport={}>;regint=0;audio_codecs=pcmu/8000/1;dtmfmode=auto;catchall=yes\n",
+                "<sip:4155550123@{};transport={}>;regint=0;audio_codecs={codec};dtmfmode=auto;catchall=yes\n",
                 address.ip(),
                 wire.name()
             ),
@@ -118,12 +124,27 @@ impl Softphone {
             .find(|path| path.to_string_lossy().ends_with("dec.wav"));
         let bytes = path.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
         // The header's length is written at the end: the samples simply begin after 44 bytes.
-        bytes
+        let samples: Vec<i16> = bytes
             .get(44..)
             .unwrap_or_default()
             .chunks_exact(2)
             .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-            .collect()
+            .collect();
+        let Some(rate) = bytes.get(24..28) else {
+            return samples;
+        };
+        let rate = u32::from_le_bytes([rate[0], rate[1], rate[2], rate[3]]);
+        let mut telephone = Vec::new();
+        Resampler::new(rate, 8000).unwrap().push(&samples, &mut telephone);
+        telephone
+    }
+
+    /// Talks with an office for a while once its tune is heard, then hangs up.
+    fn talks_until_the_office_is_heard(&mut self, number: &str) {
+        self.hears(&tune(number), "the office");
+        std::thread::sleep(Duration::from_secs(2));
+        self.tell("hangup", "");
+        std::thread::sleep(Duration::from_millis(500));
     }
 
     /// Waits until known audio can be found in what it heard.
@@ -227,8 +248,8 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
     }
     let place = Place::new();
     let number = "2025550111";
-    let mut network = trunk(place.offices(), vec![office(&place, number)]).await;
     // Its sound comes neither from where the call is signalled nor from the address that it describes.
+    let network = trunk(place.offices(), vec![office(&place, number)]).await;
     let mut server = Server::start(&place);
     let mut phone = Softphone::start(&place);
     let target = format!("sip:{ASKING}@{}", place.server());
@@ -239,13 +260,44 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
             phone.tell("sndcode", &key.to_string());
             std::thread::sleep(Duration::from_millis(150));
         }
-        phone.hears(&tune(number), "the office");
-        std::thread::sleep(Duration::from_secs(2));
-        phone.tell("hangup", "");
-        std::thread::sleep(Duration::from_millis(500));
+        phone.talks_until_the_office_is_heard(number);
     })
     .await
     .unwrap();
+    is_heard_by_the_office(network).await;
+    server.lives();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn softphone_in_g722_talks_with_an_office_in_g711() {
+    talks_with_the_office("G722", "g722/16000/1", "module g722.so\n").await;
+}
+
+/// `name` is the codec's in our configuration, `codec` in baresip's, whose `module` it needs.
+async fn talks_with_the_office(name: &str, codec: &str, module: &str) {
+    if !installed("baresip") {
+        return;
+    }
+    let place = Place::new();
+    let number = "2025550109";
+    let network = trunk(place.offices(), vec![office(&place, number)]).await;
+    let mut setup = Setup::new(&place);
+    let codecs = format!("destinations = []\ncodecs = [\"{name}\"]");
+    setup.trunks = setup.trunks.replace("destinations = []", &codecs);
+    let mut server = Server::start_as(&place, &setup);
+    let mut phone = Softphone::start_speaking(&place, Wire::Udp, module, codec);
+    let target = format!("sip:{number}@{}", place.server());
+    tokio::task::spawn_blocking(move || {
+        phone.tell("dial", &target);
+        phone.talks_until_the_office_is_heard(number);
+    })
+    .await
+    .unwrap();
+    is_heard_by_the_office(network).await;
+    server.lives();
+}
+
+async fn is_heard_by_the_office(mut network: Trunk) {
     let talk = loop {
         match network.sighting(PATIENCE).await.expect("the talk ends") {
             Sighting::Ended { heard, .. } => break heard,
@@ -259,5 +311,4 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
         "the office did not hear the softphone in {} samples",
         talk.samples.len()
     );
-    server.lives();
 }

@@ -95,11 +95,12 @@ fn dot(samples: &[f32], taps: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-fn sinc(x: f64) -> f64 {
+pub(crate) fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
-fn kaiser(x: f64) -> f64 {
+/// The Kaiser window for 80 dB, from -1 to 1.
+pub(crate) fn kaiser(x: f64) -> f64 {
     if x.abs() >= 1.0 {
         0.0
     } else {

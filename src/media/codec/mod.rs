@@ -1,11 +1,133 @@
-//! Codecs. Telephone audio is 8000 samples a second, one byte each, in one of the two laws of G.711.
+//! Codecs: G.711 in its two laws, and wide-band ones.
 //!
-//! Inputs are 16-bit linear samples or encoded bytes, outputs the other. Tables are built at compile time;
-//! nothing here allocates.
+//! Inputs are 16-bit linear samples or encoded bytes, outputs the other. RFC 3551 (G.711, G.722), RFC 7587 (Opus).
+//! Tables of G.711 are built at compile time; nothing of it allocates.
 
+mod coder;
 mod g711;
+#[cfg(feature = "opus")]
+mod opus;
+mod resampler;
 
+pub use coder::{Decoder, Encoder, MAX_DECODED};
 pub use g711::{a_from_linear, a_from_mu, linear_from_a, linear_from_mu, mu_from_a, mu_from_linear};
+pub use resampler::Resampler;
+
+/// A codec that we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// One of the two laws of G.711.
+    G711(Law),
+    /// Wide-band audio in 64 kbit/s (ITU-T G.722).
+    G722,
+    /// Opus, one channel (RFC 6716).
+    Opus,
+}
+
+impl From<Law> for Codec {
+    fn from(law: Law) -> Self {
+        Self::G711(law)
+    }
+}
+
+impl Codec {
+    /// Every codec.
+    pub const ALL: [Self; 4] = [Self::G711(Law::Mu), Self::G711(Law::A), Self::G722, Self::Opus];
+
+    /// Whether it was built in.
+    pub const fn is_built_in(self) -> bool {
+        !matches!(self, Self::Opus) || cfg!(feature = "opus")
+    }
+
+    /// The RTP payload type that it always has (RFC 3551 §6), or the one under which we offer it.
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::G711(law) => law.payload_type(),
+            Self::G722 => 9,
+            Self::Opus => 111,
+        }
+    }
+
+    /// Whether its payload type needs no rtpmap.
+    pub const fn has_static_payload_type(self) -> bool {
+        !matches!(self, Self::Opus)
+    }
+
+    /// The encoding name in SDP.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::G711(law) => law.name(),
+            Self::G722 => "G722",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// RTP ticks a second. That of G.722 is 8000 by an old mistake (RFC 3551 §4.5.2).
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::G711(_) | Self::G722 => CLOCK_RATE,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// Samples a second of its audio on our side. Opus could do more, but is decoded only for codecs that cannot.
+    pub const fn sample_rate(self) -> u32 {
+        match self {
+            Self::G711(_) => CLOCK_RATE,
+            Self::G722 | Self::Opus => 16_000,
+        }
+    }
+
+    /// The channels in its rtpmap; that of Opus always says two (RFC 7587 §7).
+    pub const fn described_channels(self) -> u8 {
+        match self {
+            Self::G711(_) | Self::G722 => 1,
+            Self::Opus => 2,
+        }
+    }
+
+    /// Which law of G.711 it is.
+    pub const fn law(self) -> Option<Law> {
+        match self {
+            Self::G711(law) => Some(law),
+            Self::G722 | Self::Opus => None,
+        }
+    }
+
+    /// Whether bytes of this codec can be sent as `other` without decoding: the same, or both G.711.
+    pub const fn is_relayed_as(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::G711(_), Self::G711(_)) | (Self::G722, Self::G722) | (Self::Opus, Self::Opus)
+        )
+    }
+
+    /// RTP ticks of a packet with this payload.
+    pub fn ticks(self, payload: &[u8]) -> u32 {
+        match self {
+            Self::G711(_) | Self::G722 => payload.len() as u32,
+            Self::Opus => opus_ticks(payload),
+        }
+    }
+}
+
+/// The duration that an Opus packet declares (RFC 6716 §3.1, §3.2), at most 120 ms; 0 for one that has none.
+fn opus_ticks(payload: &[u8]) -> u32 {
+    let Some(first) = payload.first() else { return 0 };
+    let size = u32::from(first >> 3 & 3);
+    let frame = match first >> 3 {
+        0..12 => [480, 960, 1920, 2880][size as usize],
+        12..16 => 480 << (size & 1),
+        _ => 120 << size,
+    };
+    let frames = match (first & 3, payload.get(1)) {
+        (0, _) => 1,
+        (1 | 2, _) => 2,
+        (_, Some(count)) => u32::from(count & 63),
+        (_, None) => 0,
+    };
+    (frame * frames).min(5760)
+}
 
 /// Samples a second of telephone audio, and RTP ticks a second of G.711 (RFC 3551 §4.5.14).
 pub const CLOCK_RATE: u32 = 8000;
@@ -69,6 +191,111 @@ impl Law {
             (Self::Mu, Self::A) => bytes.iter_mut().for_each(|byte| *byte = a_from_mu(*byte)),
             (Self::A, Self::Mu) => bytes.iter_mut().for_each(|byte| *byte = mu_from_a(*byte)),
             (Self::Mu, Self::Mu) | (Self::A, Self::A) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+
+    pub(crate) fn built_in() -> impl Iterator<Item = Codec> {
+        Codec::ALL.into_iter().filter(|codec| codec.is_built_in())
+    }
+
+    pub(crate) fn tone(hertz: f64, rate: u32, seconds: f64) -> Vec<i16> {
+        let count = (seconds * f64::from(rate)) as usize;
+        (0..count)
+            .map(|at| (8000.0 * (TAU * hertz * at as f64 / f64::from(rate)).sin()) as i16)
+            .collect()
+    }
+
+    /// Something like speech: harmonics of a moving pitch that swell and fade in the beat of syllables, below 3400 Hz.
+    pub(crate) fn speech(rate: u32, seconds: f64) -> Vec<i16> {
+        let count = (seconds * f64::from(rate)) as usize;
+        let mut phase = 0.0;
+        (0..count)
+            .map(|at| {
+                let time = at as f64 / f64::from(rate);
+                phase += TAU * (120.0 + 30.0 * (TAU * 0.7 * time).sin()) / f64::from(rate);
+                let voice: f64 = (1..20)
+                    .map(|harmonic| {
+                        let shape =
+                            1.0 / (1.0 + (f64::from(harmonic) - 5.0 - 3.0 * time.sin()).powi(2) / 6.0);
+                        shape * (phase * f64::from(harmonic)).sin()
+                    })
+                    .sum();
+                let syllable = (TAU * 3.1 * time).sin().max(0.0) + 0.05;
+                (3000.0 * syllable * voice).clamp(-30_000.0, 30_000.0) as i16
+            })
+            .collect()
+    }
+
+    /// How alike two signals are.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Match {
+        pub(crate) correlation: f64,
+        /// Of the second over the first, in dB.
+        pub(crate) level: f64,
+    }
+
+    /// The delay of `back` against `given`, up to `most` samples, at which they are most alike.
+    pub(crate) fn delay_and_match(given: &[i16], back: &[i16], most: usize) -> (usize, Match) {
+        let some = &given[..given.len().min(8000)];
+        let delay = (0..=most)
+            .filter_map(|delay| Some((delay, likeness(some, back.get(delay..)?).correlation)))
+            .max_by(|left, right| left.1.total_cmp(&right.1))
+            .unwrap()
+            .0;
+        (delay, likeness(given, &back[delay..]))
+    }
+
+    fn likeness(given: &[i16], back: &[i16]) -> Match {
+        let (mut cross, mut first, mut second) = (0.0, 1e-9, 1e-9);
+        for (left, right) in given.iter().zip(back) {
+            let (left, right) = (f64::from(*left), f64::from(*right));
+            cross += left * right;
+            first += left * left;
+            second += right * right;
+        }
+        Match {
+            correlation: cross / (first * second).sqrt(),
+            level: 10.0 * (second / first).log10(),
+        }
+    }
+
+    /// What is left of a tone's power in dB once the tone itself is taken away.
+    pub(crate) fn residue(samples: &[i16], hertz: f64, rate: u32) -> f64 {
+        let samples = &samples[samples.len() / 4..];
+        let step = TAU * hertz / f64::from(rate);
+        let (mut sine, mut cosine, mut power) = (0.0, 0.0, 0.0);
+        for (at, sample) in samples.iter().enumerate() {
+            let value = f64::from(*sample);
+            sine += value * (step * at as f64).sin();
+            cosine += value * (step * at as f64).cos();
+            power += value * value;
+        }
+        let tone = 2.0 * (sine * sine + cosine * cosine) / samples.len() as f64;
+        10.0 * ((power - tone).max(1e-9) / power).log10()
+    }
+
+    #[test]
+    fn the_duration_of_an_opus_packet_is_read_from_its_first_bytes() {
+        for (payload, ticks) in [
+            (&[][..], 0),
+            (&[0x08, 1], 960),   // SILK, 20 ms
+            (&[0x18, 1], 2880),  // SILK, 60 ms
+            (&[0x78, 1], 960),   // hybrid, 20 ms
+            (&[0xe0, 1], 120),   // CELT, 2.5 ms
+            (&[0xf8, 1], 960),   // CELT, 20 ms
+            (&[0xf9, 1], 1920),  // two of them
+            (&[0xfb, 3], 2880),  // three of them
+            (&[0x1b, 63], 5760), // more than there may be
+            (&[0xfb], 0),
+        ] {
+            assert_eq!(Codec::Opus.ticks(payload), ticks, "{payload:x?}");
         }
     }
 }

@@ -7,10 +7,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::sdp::{Direction, Negotiated};
+use media::sdp::Negotiated;
 use media::{
-    Clip, Command, DigitSet, Law, PayloadTypes, Plane, PlaneConfig, PlayId, SourceRule, Start, StreamConfig,
-    StreamId,
+    Clip, Codec, Command, Content, DigitSet, Law, PayloadTypes, Plane, PlaneConfig, PlayId, SourceRule,
+    Start, StreamConfig, StreamId,
 };
 
 const A: StreamId = StreamId(1);
@@ -42,7 +42,7 @@ impl Bench {
         let sources = [1u8, 2, 3, 4].map(|last| SocketAddr::from(([192, 0, 2, last], 4000)));
         let mut plane = Plane::new(now, PlaneConfig::default());
         for (stream, remote, law) in [(A, sources[0], Law::Mu), (B, sources[1], Law::A)] {
-            let config = config(remote, law, stream.0);
+            let config = config(remote, law.into(), stream.0);
             plane.command(now, Command::Open { stream, config });
         }
         plane.command(now, bridge());
@@ -62,7 +62,9 @@ impl Bench {
             3 => self.play(stream),
             4 => self.plane.command(self.now, Command::Echo { stream }),
             5 => {
-                let config = config(source, Law::A, 7);
+                let codecs = [Law::A.into(), Codec::G722, Law::Mu.into()];
+                let codec = codecs[usize::from(packet.first().copied().unwrap_or(0)) % 3];
+                let config = config(source, codec, 7);
                 self.plane.command(self.now, Command::Update { stream, config });
             }
             _ => self.receive(stream, source, packet),
@@ -120,23 +122,19 @@ fn bridge() -> Command {
     }
 }
 
-fn config(remote: SocketAddr, law: Law, ssrc: u32) -> StreamConfig {
+fn config(remote: SocketAddr, codec: Codec, ssrc: u32) -> StreamConfig {
     StreamConfig {
         agreed: Negotiated {
-            remote: Some(remote),
-            direction: Direction::SendReceive,
-            law,
-            payload_type: law.payload_type(),
-            event_payload_type: Some(101),
-            receive: PayloadTypes {
-                mu: Some(0),
-                a: Some(8),
-                event: Some(101),
-                event_alias: Some(96),
-                ..PayloadTypes::default()
+            receive: {
+                let mut receive = PayloadTypes::plain(codec, Some(101));
+                receive.allow(8, Content::Audio(Codec::G711(Law::A)));
+                receive.allow(0, Content::Audio(Codec::G711(Law::Mu)));
+                receive.allow(9, Content::Audio(Codec::G722));
+                receive.allow(96, Content::Event { kilohertz: 8 });
+                receive
             },
-            ptime: 20,
             rtcp_mux: true,
+            ..Negotiated::plain(codec, Some(remote))
         },
         source: SourceRule::default(),
         start: Start {
