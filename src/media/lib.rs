@@ -12,6 +12,7 @@ pub mod audio_file;
 mod clip;
 pub mod codec;
 pub mod digit;
+pub mod hearing;
 mod outgoing;
 mod plane;
 mod playout;
