@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use media::rtp::Header;
-use media::sdp::{Direction, Negotiated};
-use media::{DigitSet, Law, PayloadTypes, SourceRule, Start, StreamConfig, StreamId};
+use media::sdp::Negotiated;
+use media::{DigitSet, Law, SourceRule, Start, StreamConfig, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use trunkline::switch::media_driver::{self, DriverCommand, DriverConfig, MediaDriver};
 use trunkline::switch::port_pool::MediaSocket;
@@ -278,20 +278,7 @@ fn product(legs: u16) -> Result<(), Box<dyn std::error::Error>> {
 
 fn stream_config(leg: u16) -> StreamConfig {
     StreamConfig {
-        agreed: Negotiated {
-            remote: Some(far(leg)),
-            direction: Direction::SendReceive,
-            law: Law::Mu,
-            payload_type: 0,
-            event_payload_type: Some(101),
-            receive: PayloadTypes {
-                mu: Some(0),
-                event: Some(101),
-                ..PayloadTypes::default()
-            },
-            ptime: 20,
-            rtcp_mux: false,
-        },
+        agreed: Negotiated::plain(Law::Mu.into(), Some(far(leg))),
         source: SourceRule::default(),
         start: Start {
             ssrc: u32::from(leg),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
-use media::{Law, SourceRule, Start, StreamConfig, StreamId};
+use media::{Codec, SourceRule, Start, StreamConfig, StreamId};
 use sip::{PeerId, SessionId};
 
 use super::disposition::LegDisposition;
@@ -73,7 +73,7 @@ pub struct LegSetup {
     pub peer: PeerId,
     pub trunk: TrunkName,
     pub seat: Seat,
-    pub laws: Vec<Law>,
+    pub codecs: Vec<Codec>,
     pub source: SourceRule,
     pub signals: Option<IpAddr>,
     pub start: Start,
@@ -85,7 +85,7 @@ pub struct LegSetup {
 impl Leg {
     pub fn new(session: SessionId, setup: LegSetup) -> Self {
         Self {
-            local: Local::new(setup.sdp_id, setup.seat.address, &setup.laws),
+            local: Local::new(setup.sdp_id, setup.seat.address, &setup.codecs),
             number: setup.number,
             session,
             peer: setup.peer,
@@ -151,8 +151,8 @@ impl Leg {
         self.source = source;
     }
 
-    pub fn law(&self) -> Option<Law> {
-        self.agreed.as_ref().map(|agreed| agreed.law)
+    pub fn codec(&self) -> Option<Codec> {
+        self.agreed.as_ref().map(|agreed| agreed.codec)
     }
 
     /// The leg as it is when it ends, to be kept until its totals are in.

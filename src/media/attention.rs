@@ -11,7 +11,7 @@ pub enum Attention {
     All,
     /// Telephone events under these payload types, RTCP, whatever is no RTP (STUN), and of the rest the packets for
     /// which [`is_sampled`] holds.
-    Sample { events: [Option<u8>; 2] },
+    Sample { events: [Option<u8>; 4] },
 }
 
 /// Whether the audio packet of this sequence number is read while nobody listens.

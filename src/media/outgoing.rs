@@ -3,18 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::codec::{CLOCK_RATE, FRAME_TICKS};
 use crate::rtp::{Header, later_timestamp, sequence_distance, timestamp_distance};
 
-/// A relayed sender whose clock leaves ours by more than this in one step is taken up anew.
-const CLOCK_STEP: i64 = 2 * CLOCK_RATE as i64;
+/// A relayed sender whose clock leaves ours by more than these seconds in one step is taken up anew.
+const CLOCK_STEP: i64 = 2;
 /// A relayed sender whose sequence numbers jump by more than this is taken up anew.
 const SEQUENCE_STEP: i16 = 1000;
 
 /// So many packets in a row from the past mean that the sender counts anew.
 const RESTART: u8 = 4;
-/// Our own feed was silent when its next timestamp lies further back than this.
-const OWN_LAG: i32 = 4 * FRAME_TICKS as i32;
+/// Our own feed was silent when its next timestamp lies further back than this many frames.
+const OWN_LAG: i32 = 4;
 
 /// Where the numbers of a stream start. All three should be random (RFC 3550 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -36,6 +35,9 @@ pub struct Incoming {
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     ssrc: u32,
+    /// Ticks a second.
+    clock_rate: u32,
+    /// When `first_timestamp` was current.
     opened: Instant,
     first_timestamp: u32,
     /// The sequence number of the next packet that is not relayed.
@@ -75,15 +77,30 @@ struct Anchor {
 
 impl Outgoing {
     /// `now` is when the first timestamp is current.
-    pub fn new(now: Instant, start: Start) -> Self {
+    pub fn new(now: Instant, start: Start, clock_rate: u32) -> Self {
         Self {
             ssrc: start.ssrc,
+            clock_rate,
             opened: now,
             first_timestamp: start.timestamp,
             sequence: start.sequence,
             end: start.timestamp,
             feed: Feed::Nobody,
         }
+    }
+
+    /// Counts in another clock from now on, without going back.
+    pub fn set_clock_rate(&mut self, now: Instant, clock_rate: u32) {
+        if clock_rate != self.clock_rate {
+            self.end = later_timestamp(self.end, self.timestamp_at(now));
+            (self.opened, self.first_timestamp) = (now, self.end);
+            (self.clock_rate, self.feed) = (clock_rate, Feed::Nobody);
+        }
+    }
+
+    /// Ticks in 20 ms.
+    const fn frame(&self) -> u32 {
+        self.clock_rate / 50
     }
 
     /// Our SSRC.
@@ -94,15 +111,16 @@ impl Outgoing {
     /// The timestamp that is current now, for sender reports.
     pub fn timestamp_at(&self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.opened).as_micros();
-        let ticks = elapsed * u128::from(CLOCK_RATE) / 1_000_000;
+        let ticks = elapsed * u128::from(self.clock_rate) / 1_000_000;
         self.first_timestamp.wrapping_add(ticks as u32)
     }
 
     /// The timestamp of our own next frame. Takes the stream over from a relayed sender.
     pub fn own_timestamp(&mut self, now: Instant) -> u32 {
         let clock = self.timestamp_at(now);
+        let lag = OWN_LAG * self.frame() as i32;
         match self.feed {
-            Feed::Own { next, .. } if timestamp_distance(clock, next) <= OWN_LAG => next,
+            Feed::Own { next, .. } if timestamp_distance(clock, next) <= lag => next,
             _ => {
                 let next = later_timestamp(self.end, clock);
                 self.feed = Feed::Own { next, marker: true };
@@ -142,7 +160,7 @@ impl Outgoing {
 
     /// A frame of our own telephone event has passed; audio after it starts with the marker.
     pub fn pass_event_frame(&mut self) {
-        self.skip(FRAME_TICKS as u32);
+        self.skip(self.frame());
         if let Feed::Own { next, .. } = self.feed {
             self.end = later_timestamp(self.end, next);
         }
@@ -151,8 +169,9 @@ impl Outgoing {
     /// Numbers a relayed packet. None for one from before the sender was taken up.
     pub fn relay(&mut self, now: Instant, incoming: &Incoming, payload_type: u8) -> Option<Header> {
         let header = &incoming.header;
+        let clock_rate = self.clock_rate;
         let known = match &mut self.feed {
-            Feed::Relay(anchor) if anchor.fits(now, incoming) => {
+            Feed::Relay(anchor) if anchor.fits(now, incoming, clock_rate) => {
                 (!anchor.restarts(header)).then_some(*anchor)
             }
             _ => None,
@@ -182,7 +201,7 @@ impl Outgoing {
     /// A packet of the relayed sender is kept from the peer; no hole shall show in our sequence numbers.
     pub fn withhold(&mut self, now: Instant, incoming: &Incoming) {
         if let Feed::Relay(anchor) = &mut self.feed
-            && anchor.fits(now, incoming)
+            && anchor.fits(now, incoming, self.clock_rate)
             && sequence_distance(incoming.header.sequence, anchor.highest) > 0
         {
             anchor.advance(now, incoming);
@@ -195,7 +214,7 @@ impl Outgoing {
         let sender_now = header.timestamp.wrapping_add(incoming.ticks);
         // An event is taken up at its start, which may lie before what we sent last; its end may not.
         let start = later_timestamp(self.end, self.timestamp_at(now));
-        let shift = if incoming.ticks > FRAME_TICKS as u32 * 4 {
+        let shift = if incoming.ticks > self.frame() * 4 {
             incoming.ticks
         } else {
             0
@@ -227,7 +246,8 @@ impl Outgoing {
 
 impl Anchor {
     /// Whether a packet goes on where this sender was.
-    fn fits(&self, now: Instant, incoming: &Incoming) -> bool {
+    fn fits(&self, now: Instant, incoming: &Incoming, clock_rate: u32) -> bool {
+        let rate = i64::from(clock_rate);
         let header = &incoming.header;
         let distance = sequence_distance(header.sequence, self.highest);
         let (before, end) = self.newest;
@@ -235,10 +255,10 @@ impl Anchor {
             header.timestamp.wrapping_add(incoming.ticks),
             end,
         ));
-        let elapsed = milliseconds_since(now, before) * i64::from(CLOCK_RATE) / 1000;
+        let elapsed = milliseconds_since(now, before) * rate / 1000;
         header.ssrc == self.ssrc
             && (-SEQUENCE_STEP..=SEQUENCE_STEP).contains(&distance)
-            && (spoken - elapsed).abs() <= CLOCK_STEP
+            && (spoken - elapsed).abs() <= CLOCK_STEP * rate
     }
 
     /// Whether a sender counts anew from a little before where it was: several packets in a row, all behind the
@@ -302,7 +322,7 @@ mod tests {
     #[test]
     fn prompt_relay_prompt_is_one_continuous_source() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         let mut sent = Vec::new();
         for frame in 0..10 {
             sent.push(outgoing.own_audio(start + frames(frame), 0, 160));
@@ -325,7 +345,7 @@ mod tests {
     #[test]
     fn silence_between_prompts_moves_the_timestamp_and_not_the_sequence() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         let first = outgoing.own_audio(start, 0, 160);
         let second = outgoing.own_audio(start + Duration::from_secs(3), 0, 160);
         assert_eq!(second.sequence, first.sequence.wrapping_add(1));
@@ -336,7 +356,7 @@ mod tests {
     #[test]
     fn a_sender_that_restarts_or_jumps_is_taken_up_where_we_are() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         let strange = [
             incoming(1, 1000, 1),
             incoming(2, 1160, 1),
@@ -359,7 +379,7 @@ mod tests {
     #[test]
     fn packets_from_before_a_sender_was_taken_up_are_too_late() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         outgoing.own_audio(start, 0, 160);
         assert!(outgoing.relay(start, &incoming(10, 1600, 1), 0).is_some());
         assert!(outgoing.relay(start, &incoming(9, 1440, 1), 0).is_none());
@@ -370,7 +390,7 @@ mod tests {
     fn a_sender_that_counts_anew_after_a_hold_is_heard_again_within_four_packets() {
         for (talked, taken_up_at) in [(20, 0), (500, 0), (60, 17), (3000, 0)] {
             let start = Instant::now();
-            let mut outgoing = Outgoing::new(start, START);
+            let mut outgoing = Outgoing::new(start, START, 8000);
             let mut newest = 0;
             for frame in taken_up_at..talked {
                 let now = start + frames(u32::from(frame));
@@ -392,7 +412,7 @@ mod tests {
     #[test]
     fn withheld_packets_leave_no_hole() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         let mut sequences = Vec::new();
         for frame in 0..30u16 {
             let now = start + frames(u32::from(frame));
@@ -414,7 +434,7 @@ mod tests {
     #[test]
     fn an_event_keeps_its_timestamp_through_the_press() {
         let start = Instant::now();
-        let mut outgoing = Outgoing::new(start, START);
+        let mut outgoing = Outgoing::new(start, START, 8000);
         outgoing.relay(start, &incoming(1, 160, 1), 0);
         let mut seen = Vec::new();
         for frame in 1..8u32 {
@@ -442,7 +462,7 @@ mod tests {
             fate in prop::collection::vec((0..10u8, 0..2u64, 0..60u64), 1..300),
         ) {
             let start = Instant::now();
-            let mut outgoing = Outgoing::new(start, START);
+            let mut outgoing = Outgoing::new(start, START, 8000);
             let out = outgoing.relay(start, &incoming(first, base, 1), 0).unwrap();
             let mut arrivals: Vec<(u64, u16)> = Vec::new();
             for (index, (loss, copies, delay)) in fate.into_iter().enumerate().filter(|(_, fate)| fate.0 > 1) {
@@ -466,7 +486,7 @@ mod tests {
             packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0..3u32, 0..200u64), 0..50),
         ) {
             let start = Instant::now();
-            let mut outgoing = Outgoing::new(start, START);
+            let mut outgoing = Outgoing::new(start, START, 8000);
             let mut now = start;
             let mut sent = vec![outgoing.own_audio(now, 0, 160)];
             for (sequence, timestamp, ssrc, milliseconds) in packets {

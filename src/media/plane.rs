@@ -481,10 +481,10 @@ mod tests {
     use crate::codec::Law;
     use crate::digit::{Digit, EventPayload};
     use crate::outgoing::Start;
+    use crate::payload_types::{Content, PayloadTypes};
     use crate::rtp::{Header, Packet};
     use crate::sdp::{Direction, Negotiated};
     use crate::source::SourceRule;
-    use crate::stream::PayloadTypes;
 
     const A: StreamId = StreamId(1);
     const B: StreamId = StreamId(2);
@@ -586,7 +586,7 @@ mod tests {
     #[test]
     fn pressed_digits_are_told_and_relayed_with_their_timing_under_our_numbers() {
         let mut rig = Rig::new();
-        rig.open_with(A, Law::Mu, |config| config.agreed.receive.event = Some(96));
+        rig.open_with(A, Law::Mu, |config| config.agreed.receive = events_under(96));
         rig.open(B, Law::Mu);
         rig.bridge("*");
         rig.speak(A, Law::Mu, 1, 0);
@@ -1009,7 +1009,7 @@ mod tests {
     }
 
     const SAMPLE: Attention = Attention::Sample {
-        events: [Some(101), None],
+        events: [Some(101), None, None, None],
     };
 
     #[test]
@@ -1055,11 +1055,11 @@ mod tests {
         let mut config = rig.open(A, Law::Mu);
         rig.speak_for(A, 0..60);
         assert_eq!(rig.wishes(), [(A, SAMPLE)]);
-        config.agreed.receive.event = Some(96);
+        config.agreed.receive = events_under(96);
         rig.command(Command::Update { stream: A, config });
         assert_eq!(rig.wishes(), [(A, Attention::All)]);
         rig.speak_for(A, 60..120);
-        let events = [Some(96), None];
+        let events = [Some(96), None, None, None];
         assert_eq!(rig.wishes(), [(A, Attention::Sample { events })]);
     }
 
@@ -1093,6 +1093,13 @@ mod tests {
         payload: Vec<u8>,
     }
 
+    /// G.711 with events under this payload type.
+    fn events_under(number: u8) -> PayloadTypes {
+        let mut types = PayloadTypes::plain(Law::Mu.into(), Some(number));
+        types.allow(8, Content::Audio(Law::A.into()));
+        types
+    }
+
     fn peer(stream: StreamId) -> SocketAddr {
         SocketAddr::new([198, 51, 100, 1].into(), 4000 + stream.0 as u16 * 2)
     }
@@ -1119,21 +1126,7 @@ mod tests {
             change: impl FnOnce(&mut StreamConfig),
         ) -> StreamConfig {
             let mut config = StreamConfig {
-                agreed: Negotiated {
-                    remote: Some(peer(stream)),
-                    direction: Direction::SendReceive,
-                    law,
-                    payload_type: law.payload_type(),
-                    event_payload_type: Some(101),
-                    receive: PayloadTypes {
-                        mu: Some(0),
-                        a: Some(8),
-                        event: Some(101),
-                        ..PayloadTypes::default()
-                    },
-                    ptime: 20,
-                    rtcp_mux: false,
-                },
+                agreed: Negotiated::plain(law.into(), Some(peer(stream))),
                 source: SourceRule {
                     unheard_limit: None,
                     ..SourceRule::default()

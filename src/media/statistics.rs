@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::attention::{is_sampled, sampled_between};
-use crate::codec::CLOCK_RATE;
 use crate::rtp::{Header, sequence_distance};
 
 /// Totals of one stream, told when it closes.
@@ -54,6 +53,8 @@ struct Run {
     cycles: u32,
     received: u64,
     unread: u32,
+    /// Of its audio, in Hz.
+    clock_rate: u32,
     /// In 1/16 ticks (RFC 3550 appendix A.8).
     jitter: u32,
     transit: Option<(Instant, u32)>,
@@ -79,8 +80,9 @@ const MAX_DROPOUT: i16 = 3000;
 const MAX_MISORDER: i16 = -100;
 
 impl Reception {
-    /// Counts a packet. `timed` is false for packets whose timestamp is not their sending time (telephone events).
-    pub fn count(&mut self, now: Instant, header: &Header, timed: bool) {
+    /// Counts a packet. `clock_rate` is that of its timestamp in Hz; None for packets whose timestamp is not their
+    /// sending time (telephone events).
+    pub fn count(&mut self, now: Instant, header: &Header, clock_rate: Option<u32>) {
         let distance = self
             .run
             .as_ref()
@@ -96,9 +98,9 @@ impl Reception {
                 if self.sampled || self.was_sampled {
                     run.pass_over(header.sequence, distance);
                 }
-                run.count(now, header, distance, timed);
+                run.count(now, header, distance, clock_rate);
             }
-            _ => self.restart(now, header, timed),
+            _ => self.restart(now, header, clock_rate),
         }
         self.was_sampled = self.sampled;
     }
@@ -131,8 +133,10 @@ impl Reception {
 
     /// Jitter of the present SSRC.
     pub fn jitter(&self) -> Duration {
-        let ticks = self.run.as_ref().map_or(0, |run| run.jitter >> 4);
-        Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(CLOCK_RATE))
+        self.run.as_ref().map_or(Duration::ZERO, |run| {
+            let ticks = u64::from(run.jitter >> 4);
+            Duration::from_micros(ticks * 1_000_000 / u64::from(run.clock_rate.max(1)))
+        })
     }
 
     /// A report of the time since the last one. None before the first packet.
@@ -140,7 +144,7 @@ impl Reception {
         self.run.as_mut().map(Run::report)
     }
 
-    fn restart(&mut self, now: Instant, header: &Header, timed: bool) {
+    fn restart(&mut self, now: Instant, header: &Header, clock_rate: Option<u32>) {
         self.earlier_received = self.received();
         self.earlier_unread = self.unread_packets();
         self.earlier_lost = self.lost();
@@ -152,7 +156,8 @@ impl Reception {
             received: 1,
             unread: 0,
             jitter: 0,
-            transit: timed.then_some((now, header.timestamp)),
+            clock_rate: clock_rate.unwrap_or(8000),
+            transit: clock_rate.map(|_| (now, header.timestamp)),
             reported_expected: 0,
             reported_received: 0,
         });
@@ -170,24 +175,28 @@ impl Run {
         }
     }
 
-    fn count(&mut self, now: Instant, header: &Header, distance: i16, timed: bool) {
+    fn count(&mut self, now: Instant, header: &Header, distance: i16, clock_rate: Option<u32>) {
         self.received += 1;
         if distance > 0 {
             self.cycles += u32::from(header.sequence < self.highest);
             self.highest = header.sequence;
         }
-        if timed {
+        if let Some(clock_rate) = clock_rate {
+            if clock_rate != self.clock_rate {
+                (self.clock_rate, self.jitter, self.transit) = (clock_rate, 0, None);
+            }
             self.measure_jitter(now, header.timestamp);
         }
     }
 
     fn measure_jitter(&mut self, now: Instant, timestamp: u32) {
         if let Some((before, earlier)) = self.transit.replace((now, timestamp)) {
-            let elapsed =
-                now.saturating_duration_since(before).as_micros() as i64 * i64::from(CLOCK_RATE) / 1_000_000;
+            let elapsed = now.saturating_duration_since(before).as_micros() as i64
+                * i64::from(self.clock_rate)
+                / 1_000_000;
             let spoken = i64::from(timestamp.wrapping_sub(earlier) as i32);
             // A jump of the sender's clock says nothing about the network; a second caps it.
-            let difference = (elapsed - spoken).unsigned_abs().min(u64::from(CLOCK_RATE)) as u32;
+            let difference = (elapsed - spoken).unsigned_abs().min(u64::from(self.clock_rate)) as u32;
             self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
         }
     }
@@ -249,7 +258,7 @@ mod tests {
             reception.count(
                 at(start, packet),
                 &header(65_500u16.wrapping_add(packet as u16), packet * 160),
-                true,
+                Some(8000),
             );
         }
         assert_eq!((reception.received(), reception.lost()), (90, 10));
@@ -261,7 +270,7 @@ mod tests {
         let start = Instant::now();
         let mut reception = Reception::default();
         for packet in [0u16, 2, 1, 4, 3] {
-            reception.count(start, &header(packet, u32::from(packet) * 160), true);
+            reception.count(start, &header(packet, u32::from(packet) * 160), Some(8000));
         }
         assert_eq!((reception.received(), reception.lost()), (5, 0));
     }
@@ -271,7 +280,7 @@ mod tests {
         let start = Instant::now();
         let mut reception = Reception::default();
         for sequence in [1, 2, 4] {
-            reception.count(start, &header(sequence, 0), false);
+            reception.count(start, &header(sequence, 0), None);
         }
         for sequence in [30_000, 30_002] {
             reception.count(
@@ -280,7 +289,7 @@ mod tests {
                     ssrc: 8,
                     ..header(sequence, 0)
                 },
-                false,
+                None,
             );
         }
         assert_eq!((reception.received(), reception.lost()), (5, 2));
@@ -296,7 +305,7 @@ mod tests {
             reception.count(
                 at(start, packet) + late,
                 &header(packet as u16, packet * 160),
-                true,
+                Some(8000),
             );
         }
         let milliseconds = reception.jitter().as_secs_f64() * 1000.0;
@@ -311,7 +320,7 @@ mod tests {
             |reception: &mut Reception, sequences: std::ops::Range<u32>, keep: &dyn Fn(u32) -> bool| {
                 for packet in sequences.filter(|packet| keep(*packet)) {
                     let header = header(65_000u16.wrapping_add(packet as u16), packet * 160);
-                    reception.count(at(start, packet), &header, true);
+                    reception.count(at(start, packet), &header, Some(8000));
                 }
             };
         let sample = |packet: u32| is_sampled(65_000u16.wrapping_add(packet as u16));
@@ -339,10 +348,10 @@ mod tests {
     fn a_key_packet_that_comes_late_among_unread_audio_is_counted_once() {
         let start = Instant::now();
         let mut reception = Reception::default();
-        reception.count(start, &header(1, 0), true);
+        reception.count(start, &header(1, 0), Some(8000));
         reception.set_sampled(true);
         for sequence in [10, 12, 11, 15] {
-            reception.count(start, &header(sequence, 0), false);
+            reception.count(start, &header(sequence, 0), None);
         }
         assert_eq!(
             (reception.received(), reception.unread(), reception.lost()),
@@ -355,11 +364,11 @@ mod tests {
         let start = Instant::now();
         let mut reception = Reception::default();
         for sequence in 0..100 {
-            reception.count(start, &header(sequence, 0), false);
+            reception.count(start, &header(sequence, 0), None);
         }
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
         for sequence in (100..200).filter(|sequence| sequence % 2 == 1) {
-            reception.count(start, &header(sequence, 0), false);
+            reception.count(start, &header(sequence, 0), None);
         }
         let report = reception.report().unwrap();
         assert_eq!(

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::attention::Attention;
-use crate::codec::{FRAME_TICKS, Law};
-use crate::digit::{Arrival, Digit, DigitSet, Digits, EventPacket, EventPayload, Receiver, Sender};
+use crate::codec::Codec;
+use crate::digit::{Arrival, Digit, DigitSet, Digits, EventPayload, Receiver, Sender};
 use crate::outgoing::{Incoming, Outgoing, Start};
+use crate::payload_types::Content;
 use crate::playout::Playout;
 use crate::rtcp;
 use crate::rtp::{HEADER_BYTES, Packet};
@@ -15,52 +16,12 @@ use crate::sdp::Negotiated;
 use crate::source::{Source, SourceRule, Verdict};
 use crate::statistics::{Reception, Statistics};
 
-/// Comfort noise (RFC 3389), the static payload type.
-const COMFORT_NOISE: u8 = 13;
-/// The longest packet we build: 60 ms of audio.
-const MAX_PACKET: usize = HEADER_BYTES + 3 * FRAME_TICKS;
-/// A playout waits this long for a peer whose address is not known yet.
-const PLAYOUT_PATIENCE: Duration = Duration::from_secs(2);
+mod sending;
+
 /// A new source is read whole for so long: many calls are over by then.
 const WHOLE_AFTER_START: Duration = Duration::from_secs(1);
 /// A peer of whom not even samples come is read whole: it fell silent, moved, or numbers its packets oddly.
 const SAMPLES_WITHIN: Duration = Duration::from_secs(2);
-
-/// Which payload types a peer may send us. The aliases are numbers of the peer's own description that differ from ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PayloadTypes {
-    pub mu: Option<u8>,
-    pub a: Option<u8>,
-    pub event: Option<u8>,
-    pub mu_alias: Option<u8>,
-    pub a_alias: Option<u8>,
-    pub event_alias: Option<u8>,
-}
-
-/// What a payload type carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    Audio(Law),
-    Event,
-    ComfortNoise,
-}
-
-impl PayloadTypes {
-    /// None for a payload type that was not agreed. Our own numbers go before the peer's.
-    pub fn content(&self, payload_type: u8) -> Option<Content> {
-        let number = Some(payload_type);
-        match () {
-            () if number == self.mu => Some(Content::Audio(Law::Mu)),
-            () if number == self.a => Some(Content::Audio(Law::A)),
-            () if number == self.event => Some(Content::Event),
-            () if number == self.mu_alias => Some(Content::Audio(Law::Mu)),
-            () if number == self.a_alias => Some(Content::Audio(Law::A)),
-            () if number == self.event_alias => Some(Content::Event),
-            () if payload_type == COMFORT_NOISE => Some(Content::ComfortNoise),
-            () => None,
-        }
-    }
-}
 
 /// How a stream behaves. An update may change all but `start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +101,7 @@ impl Stream {
         Self {
             source: Source::new(now, config.source, config.agreed.remote),
             reception: Reception::default(),
-            outgoing: Outgoing::new(now, config.start),
+            outgoing: Outgoing::new(now, config.start, config.agreed.codec.clock_rate()),
             presses: Receiver::default(),
             digits: Sender::default(),
             playout: None,
@@ -165,6 +126,8 @@ impl Stream {
         self.source.update(now, config.source, config.agreed.remote);
         (self.heard, self.alive) = (now, now);
         self.started = self.started.map(|_| now);
+        self.outgoing
+            .set_clock_rate(now, config.agreed.codec.clock_rate());
         self.agreed = config.agreed;
         (self.silence_after, self.fill_silence) = (config.silence_after, config.fill_silence);
     }
@@ -183,8 +146,10 @@ impl Stream {
             .started
             .is_some_and(|started| now.saturating_duration_since(started) >= WHOLE_AFTER_START);
         if settled && now.saturating_duration_since(self.heard) < SAMPLES_WITHIN {
-            let agreed = &self.agreed.receive;
-            let events = [agreed.event, agreed.event_alias];
+            let mut events = [None; 4];
+            for (slot, number) in events.iter_mut().zip(self.agreed.receive.events()) {
+                *slot = Some(number);
+            }
             Attention::Sample { events }
         } else {
             Attention::All
@@ -238,7 +203,7 @@ impl Stream {
         (self.heard, self.alive) = (now, now);
         self.silence_told = false;
         self.reception
-            .count(now, &packet.header, content != Content::Event);
+            .count(now, &packet.header, self.clock_rate_of(content));
         let started = verdict == Verdict::Locked;
         if started {
             self.started = Some(now);
@@ -261,12 +226,12 @@ impl Stream {
             relay: None,
         };
         let (ticks, digit) = match content {
-            Content::Audio(_) => {
+            Content::Audio(codec) => {
                 self.presses.close();
-                (payload.len() as u32, None)
+                (codec.ticks(payload), None)
             }
             Content::ComfortNoise => (0, None),
-            Content::Event => {
+            Content::Event { kilohertz } => {
                 let Some(event) = EventPayload::parse(payload) else {
                     return received;
                 };
@@ -275,9 +240,12 @@ impl Stream {
                     ssrc: packet.header.ssrc,
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
+                    kilohertz,
                     payload: event,
                 });
-                (u32::from(event.duration), Digit::from_event(event.event))
+                let clock_rate = self.agreed.codec.clock_rate();
+                let ticks = event.in_clock(u32::from(kilohertz) * 1000, clock_rate).1;
+                (ticks, Digit::from_event(event.event))
             }
         };
         let incoming = Incoming {
@@ -291,6 +259,14 @@ impl Stream {
             digit,
         });
         received
+    }
+
+    fn clock_rate_of(&self, content: Content) -> Option<u32> {
+        match content {
+            Content::Audio(codec) => Some(codec.clock_rate()),
+            Content::ComfortNoise => Some(self.agreed.codec.clock_rate()),
+            Content::Event { .. } => None,
+        }
     }
 
     /// Makes a packet accepted by another stream ours, in place. `withhold` holds the presses to keep from our peer.
@@ -312,7 +288,7 @@ impl Stream {
         let agreed = &self.agreed;
         let payload_type = match relay.content {
             Content::Audio(_) => Some(agreed.payload_type),
-            Content::Event => agreed
+            Content::Event { .. } => agreed
                 .event_payload_type
                 .filter(|_| !relay.digit.is_some_and(|digit| withhold.contains(digit))),
             Content::ComfortNoise => None,
@@ -326,132 +302,16 @@ impl Stream {
         buffer
             .get_mut(start..relay.payload.start)?
             .copy_from_slice(&header.bytes());
-        if let Content::Audio(law) = relay.content {
-            law.convert(self.agreed.law, buffer.get_mut(relay.payload.clone())?);
+        let payload = buffer.get_mut(relay.payload.clone())?;
+        match (relay.content, self.agreed.codec) {
+            (Content::Audio(Codec::G711(law)), Codec::G711(ours)) => law.convert(ours, payload),
+            (Content::Event { kilohertz }, _) => {
+                EventPayload::convert(payload, u32::from(kilohertz) * 1000, self.agreed.event_clock_rate);
+            }
+            _ => {}
         }
         self.count_sent(start..relay.payload.end);
         Some((destination, start..relay.payload.end))
-    }
-
-    /// Lives through `frames` of 20 ms that are due: sends what is to be sent, at most two frames at once; the rest is
-    /// skipped. `alone` says that no other stream feeds this one.
-    pub fn live(
-        &mut self,
-        now: Instant,
-        frames: u32,
-        alone: bool,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) -> Told {
-        let mut told = Told {
-            played: None,
-            silent: self.is_newly_silent(now),
-        };
-        self.send_report(now, send);
-        let idle = self.playout.is_none() && !self.digits.is_busy() && !(alone && self.fill_silence);
-        if idle {
-            return told;
-        }
-        let due = frames.min(2);
-        if frames > due {
-            self.outgoing
-                .skip((frames - due).wrapping_mul(FRAME_TICKS as u32));
-            self.skipped += u64::from(frames - due);
-        }
-        for _ in 0..due {
-            self.frame(now, alone, &mut told, send);
-        }
-        told
-    }
-
-    fn frame(
-        &mut self,
-        now: Instant,
-        alone: bool,
-        told: &mut Told,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) {
-        let destination = self.destination(now);
-        if self.digits.is_busy() {
-            let timestamp = self.outgoing.own_timestamp(now);
-            if let Some(event) = self.digits.frame(timestamp) {
-                self.send_event(&event, destination, send);
-                return;
-            }
-        }
-        let filling = alone && self.fill_silence;
-        match &self.playout {
-            Some(_)
-                if destination.is_none() && now.saturating_duration_since(self.asked) < PLAYOUT_PATIENCE => {}
-            Some(_) => self.send_audio(now, destination, told, send),
-            None if filling => self.send_audio(now, destination, told, send),
-            // A pause between presses while another stream feeds this one.
-            None => {}
-        }
-    }
-
-    fn send_audio(
-        &mut self,
-        now: Instant,
-        destination: Option<SocketAddr>,
-        told: &mut Told,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) {
-        let (frames, packets, ticks) = match self.agreed.ptime {
-            10 => (1, 2, FRAME_TICKS / 2),
-            40 => (2, 1, FRAME_TICKS * 2),
-            60 => (3, 1, FRAME_TICKS * 3),
-            _ => (1, 1, FRAME_TICKS),
-        };
-        self.frames += 1;
-        if self.frames < frames {
-            return;
-        }
-        self.frames = 0;
-        for _ in 0..packets {
-            let mut packet = [0; MAX_PACKET];
-            let packet = &mut packet[..HEADER_BYTES + ticks];
-            let law = self.agreed.law;
-            match &mut self.playout {
-                Some(playout) => playout.fill(law, &mut packet[HEADER_BYTES..]),
-                None => packet[HEADER_BYTES..].fill(law.silence()),
-            }
-            let Some(destination) = destination else {
-                self.outgoing.pass_audio(now, ticks as u32);
-                continue;
-            };
-            let header = self
-                .outgoing
-                .own_audio(now, self.agreed.payload_type, ticks as u32);
-            packet[..HEADER_BYTES].copy_from_slice(&header.bytes());
-            send(destination, packet);
-            self.count_sent(0..packet.len());
-        }
-        if let Some(playout) = self.playout.take_if(|playout| playout.is_over()) {
-            told.played = Some(playout.play());
-        }
-    }
-
-    fn send_event(
-        &mut self,
-        event: &EventPacket,
-        destination: Option<SocketAddr>,
-        send: &mut impl FnMut(SocketAddr, &[u8]),
-    ) {
-        let (Some(destination), Some(payload_type)) = (destination, self.agreed.event_payload_type) else {
-            self.outgoing.pass_event_frame();
-            return;
-        };
-        for copy in 0..event.copies {
-            let header = self
-                .outgoing
-                .own_event(event.marker && copy == 0, payload_type, event.timestamp);
-            let mut packet = [0; HEADER_BYTES + 4];
-            packet[..HEADER_BYTES].copy_from_slice(&header.bytes());
-            packet[HEADER_BYTES..].copy_from_slice(&event.payload.bytes());
-            send(destination, &packet);
-            self.count_sent(0..packet.len());
-        }
-        self.outgoing.pass_event_frame();
     }
 
     fn destination(&self, now: Instant) -> Option<SocketAddr> {
@@ -486,21 +346,5 @@ impl Stream {
             self.alive = now;
             self.silence_told = false;
         }
-    }
-
-    fn send_report(&mut self, now: Instant, send: &mut impl FnMut(SocketAddr, &[u8])) {
-        if !self.agreed.rtcp_mux || !self.report.is_due(now) {
-            return;
-        }
-        let Some(destination) = self.destination(now) else {
-            return;
-        };
-        let reception = self.reception.report();
-        let timestamp = self.outgoing.timestamp_at(now);
-        let mut buffer = [0; rtcp::MAX_REPORT];
-        let bytes = self
-            .report
-            .write(now, self.outgoing.ssrc(), timestamp, reception, &mut buffer);
-        send(destination, bytes);
     }
 }

@@ -251,8 +251,8 @@ mod tests {
     use std::time::Instant;
 
     use media::rtp::{Header, Packet};
-    use media::sdp::{Direction, Negotiated};
-    use media::{Clip, DigitSet, Law, PayloadTypes, PlayId, SourceRule, Start, Statistics};
+    use media::sdp::Negotiated;
+    use media::{Clip, DigitSet, Law, PlayId, SourceRule, Start, Statistics};
 
     use super::*;
 
@@ -604,21 +604,7 @@ mod tests {
 
     fn config(law: Law, remote: SocketAddr) -> StreamConfig {
         StreamConfig {
-            agreed: Negotiated {
-                remote: Some(remote),
-                direction: Direction::SendReceive,
-                law,
-                payload_type: law.payload_type(),
-                event_payload_type: Some(101),
-                receive: PayloadTypes {
-                    mu: Some(0),
-                    a: Some(8),
-                    event: Some(101),
-                    ..PayloadTypes::default()
-                },
-                ptime: 20,
-                rtcp_mux: false,
-            },
+            agreed: Negotiated::plain(law.into(), Some(remote)),
             source: SourceRule::default(),
             start: Start {
                 ssrc: 5,

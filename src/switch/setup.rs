@@ -320,12 +320,12 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         recipe: recipe_of(trunk),
         dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
-        laws: trunk
+        codecs: trunk
             .codecs
             .iter()
             .map(|codec| match codec {
-                Codec::Pcmu => Law::Mu,
-                Codec::Pcma => Law::A,
+                Codec::Pcmu => media::Codec::G711(Law::Mu),
+                Codec::Pcma => media::Codec::G711(Law::A),
             })
             .collect(),
         channels: trunk.channels,

@@ -103,6 +103,24 @@ impl EventPayload {
         })
     }
 
+    /// The same in another clock, both in Hz, and its duration in ticks of that clock, which its field cannot always
+    /// hold.
+    pub fn in_clock(self, from: u32, to: u32) -> (Self, u32) {
+        let ticks = u64::from(self.duration) * u64::from(to) / u64::from(from.max(1));
+        let duration = ticks.min(u64::from(u16::MAX)) as u16;
+        (Self { duration, ..self }, ticks as u32)
+    }
+
+    /// Rewrites a payload for another clock in place; all but the duration stays.
+    pub fn convert(payload: &mut [u8], from: u32, to: u32) {
+        if from != to
+            && let Some(event) = Self::parse(payload)
+            && let Some(bytes) = payload.get_mut(2..4)
+        {
+            bytes.copy_from_slice(&event.in_clock(from, to).0.duration.to_be_bytes());
+        }
+    }
+
     /// The bytes to send, at −10 dBm0.
     pub const fn bytes(self) -> [u8; 4] {
         let [high, low] = self.duration.to_be_bytes();

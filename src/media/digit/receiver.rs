@@ -8,8 +8,8 @@ use super::{Digit, EventPayload};
 const REMEMBERED: u32 = 5000;
 /// An event without an end is over after this many milliseconds without packets (three packets, at least 100 ms).
 const CLOSED_AFTER: u32 = 100;
-/// Ticks between two packets of one event that still belong together: twice 20 ms.
-const SEGMENT_GAP: i32 = 320;
+/// Milliseconds between two packets of one event that still belong together: twice 20.
+const SEGMENT_GAP: i32 = 40;
 /// Presses remembered; more than fit in five seconds only push out the oldest.
 const KEYS: usize = 8;
 
@@ -20,6 +20,8 @@ pub struct Arrival {
     pub ssrc: u32,
     pub timestamp: u32,
     pub marker: bool,
+    /// Ticks in a millisecond, of timestamp and duration.
+    pub kilohertz: u8,
     pub payload: EventPayload,
 }
 
@@ -114,7 +116,9 @@ impl Receiver {
         let since_end = since_start.saturating_sub(i32::from(press.duration));
         let overlaps = since_start > 0 && since_end < 0;
         let fresh = now.wrapping_sub(press.seen) <= CLOSED_AFTER;
-        let adjoins = (0..SEGMENT_GAP).contains(&since_end) && !press.ended && !arrival.marker;
+        let adjoins = (0..SEGMENT_GAP * i32::from(arrival.kilohertz)).contains(&since_end)
+            && !press.ended
+            && !arrival.marker;
         fresh && (overlaps || adjoins)
     }
 
@@ -189,6 +193,7 @@ mod tests {
                 ssrc: SSRC,
                 timestamp: packet.timestamp,
                 marker: packet.marker,
+                kilohertz: 8,
                 payload: packet.payload,
             };
             digits.extend(receiver.receive(arrival).map(char::from));
@@ -296,6 +301,7 @@ mod tests {
             ssrc,
             timestamp: packets[0].timestamp,
             marker: true,
+            kilohertz: 8,
             payload: packets[0].payload,
         };
         assert!(receiver.receive(arrival(1)).is_some());
@@ -318,6 +324,7 @@ mod tests {
             ssrc: SSRC,
             timestamp,
             marker: false,
+            kilohertz: 8,
             payload: EventPayload {
                 event: 1,
                 end: false,

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Digit, EventPayload};
-use crate::codec::FRAME_TICKS;
 
 /// Presses that wait at most; more are refused.
 const MAX_WAITING: usize = 64;
@@ -97,8 +96,9 @@ impl Sender {
         matches!(self.state, State::Down { .. })
     }
 
-    /// The next 20 ms. `timestamp` is that of the stream's frame now. None when this frame belongs to audio.
-    pub fn frame(&mut self, timestamp: u32) -> Option<EventPacket> {
+    /// The next 20 ms. `timestamp` is that of the stream's frame now, `clock_rate` in Hz that of the durations (at
+    /// 48,000 their field holds no more than 1.3 s; a longer press stays at that). None when this frame belongs to audio.
+    pub fn frame(&mut self, timestamp: u32, clock_rate: u32) -> Option<EventPacket> {
         let (press, started, frames) = match self.state {
             State::Down {
                 press,
@@ -128,7 +128,7 @@ impl Sender {
             payload: EventPayload {
                 event: press.digit.event(),
                 end: last,
-                duration: (frames + 1).saturating_mul(FRAME_TICKS as u16),
+                duration: (frames + 1).saturating_mul((clock_rate / 50).min(u32::from(u16::MAX)) as u16),
             },
             copies: if first || last { COPIES } else { 1 },
         })
@@ -156,7 +156,7 @@ mod tests {
         let mut sender = Sender::default();
         assert_eq!(sender.push(digits), 0);
         let frames = (0..1000)
-            .filter_map(|frame| Some((frame, sender.frame(frame * 160)?)))
+            .filter_map(|frame| Some((frame, sender.frame(frame * 160, 8000)?)))
             .collect();
         assert!(!sender.is_busy());
         frames

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::codec::Law;
+use crate::codec::Codec;
+use crate::payload_types::Content;
 
 /// A parsed session description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub struct Media {
     /// `c=` at media level.
     pub connection: Option<Connection>,
     /// `a=rtpmap` lines.
-    pub codecs: Vec<Codec>,
+    pub rtpmaps: Vec<RtpMap>,
     /// Direction at media level.
     pub direction: Option<Direction>,
     /// `a=ptime` in milliseconds.
@@ -89,18 +90,26 @@ impl Media {
         self.port != 0 && plain && self.kind.eq_ignore_ascii_case("audio")
     }
 
-    /// The payload types of G.711 in order of preference, static ones without an rtpmap included.
-    pub fn laws(&self) -> impl Iterator<Item = (u8, Law)> + '_ {
+    /// The payload types of codecs we know in order of preference, static ones without an rtpmap included.
+    pub fn codecs(&self) -> impl Iterator<Item = (u8, Codec)> + '_ {
         self.payload_types()
-            .filter_map(|payload_type| Some((payload_type, self.law(payload_type)?)))
+            .filter_map(|payload_type| Some((payload_type, self.codec(payload_type)?)))
     }
 
-    /// The payload type of telephone-event at 8000 Hz (RFC 4733 §7.1.1).
-    pub fn telephone_event(&self) -> Option<u8> {
-        self.payload_types().find(|payload_type| {
-            self.codec(*payload_type)
-                .is_some_and(|codec| codec.is("telephone-event") && codec.clock_rate == 8000)
+    /// The payload types of telephone-event with their clock rates in Hz (RFC 4733 §7.1.1).
+    pub fn telephone_events(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
+        self.payload_types().filter_map(|payload_type| {
+            let map = self.rtpmap(payload_type)?;
+            (map.is("telephone-event") && Content::event(map.clock_rate).is_some())
+                .then_some((payload_type, map.clock_rate))
         })
+    }
+
+    /// The telephone-event that goes with a codec: of the same clock rate (RFC 4733 §2.1), else the first.
+    pub fn telephone_event(&self, clock_rate: u32) -> Option<(u8, u32)> {
+        self.telephone_events()
+            .find(|(_, rate)| *rate == clock_rate)
+            .or_else(|| self.telephone_events().next())
     }
 
     fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
@@ -110,37 +119,36 @@ impl Media {
             .filter(|payload_type| *payload_type < 128)
     }
 
-    fn law(&self, payload_type: u8) -> Option<Law> {
-        match self.codec(payload_type) {
-            Some(codec) if codec.clock_rate != 8000 || codec.channels != 1 => None,
-            Some(codec) if codec.is(Law::Mu.name()) => Some(Law::Mu),
-            Some(codec) if codec.is(Law::A.name()) => Some(Law::A),
-            Some(_) => None,
-            None => [Law::Mu, Law::A]
+    fn codec(&self, payload_type: u8) -> Option<Codec> {
+        match self.rtpmap(payload_type) {
+            Some(map) => Codec::ALL.into_iter().find(|codec| {
+                map.is(codec.name())
+                    && map.clock_rate == codec.clock_rate()
+                    && map.channels == codec.described_channels()
+            }),
+            None => Codec::ALL
                 .into_iter()
-                .find(|law| law.payload_type() == payload_type),
+                .find(|codec| codec.has_static_payload_type() && codec.payload_type() == payload_type),
         }
     }
 
-    fn codec(&self, payload_type: u8) -> Option<&Codec> {
-        self.codecs
-            .iter()
-            .find(|codec| codec.payload_type == payload_type)
+    fn rtpmap(&self, payload_type: u8) -> Option<&RtpMap> {
+        self.rtpmaps.iter().find(|map| map.payload_type == payload_type)
     }
 }
 
 /// One `a=rtpmap` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Codec {
+pub struct RtpMap {
     pub payload_type: u8,
-    /// As written; compare with [`Codec::is`].
+    /// As written; compare with [`RtpMap::is`].
     pub name: String,
     /// In Hz.
     pub clock_rate: u32,
     pub channels: u8,
 }
 
-impl Codec {
+impl RtpMap {
     /// Whether the encoding name is this one; names know no case (RFC 8866 §6.6).
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)

@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::{Direction, Media, SdpError, Session};
-use crate::codec::Law;
-use crate::stream::PayloadTypes;
+use crate::codec::{Codec, Law};
+use crate::payload_types::{Content, PayloadTypes};
 
-/// The payload type under which we offer telephone-event.
-const EVENT_PAYLOAD_TYPE: u8 = 101;
+/// The payload types under which we offer telephone-event, with their clock rates in Hz.
+const EVENTS: [(u8, u32); 2] = [(101, 8000), (102, 48_000)];
+
+/// What we want of Opus: one channel (RFC 7587 §6.1).
+const OPUS_PARAMETERS: &str = "stereo=0;sprop-stereo=0";
 
 /// What both sides agreed for the audio of one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,18 +20,42 @@ pub struct Negotiated {
     pub remote: Option<SocketAddr>,
     /// Who sends, seen from us.
     pub direction: Direction,
-    /// The law we send.
-    pub law: Law,
+    /// The codec we send.
+    pub codec: Codec,
     /// The payload type under which we send it: the peer's choice.
     pub payload_type: u8,
     /// The payload type under which we send digits. None if the peer takes none.
     pub event_payload_type: Option<u8>,
+    /// Ticks a second in the durations of those digits.
+    pub event_clock_rate: u32,
     /// What the peer may send us.
     pub receive: PayloadTypes,
     /// Milliseconds of audio the peer wants in a packet.
     pub ptime: u16,
     /// RTP and RTCP share the port (RFC 5761).
     pub rtcp_mux: bool,
+}
+
+impl Negotiated {
+    /// What is agreed with a peer that speaks one codec and G.711, in packets of 20 ms, with digits as telephone
+    /// events under payload type 101.
+    pub fn plain(codec: Codec, remote: Option<SocketAddr>) -> Self {
+        let mut receive = PayloadTypes::plain(codec, Some(101));
+        for law in [Law::Mu, Law::A] {
+            receive.allow(law.payload_type(), Content::Audio(Codec::G711(law)));
+        }
+        Self {
+            remote,
+            direction: Direction::SendReceive,
+            codec,
+            payload_type: codec.payload_type(),
+            event_payload_type: Some(101),
+            event_clock_rate: codec.clock_rate(),
+            receive,
+            ptime: 20,
+            rtcp_mux: false,
+        }
+    }
 }
 
 /// Writes our descriptions of one leg, and remembers what RFC 3264 §8 wants kept between them: the number of media
@@ -38,7 +65,7 @@ pub struct Local {
     id: u32,
     version: u32,
     address: SocketAddr,
-    laws: Vec<Law>,
+    codecs: Vec<Codec>,
     lines: Vec<Line>,
     audio: usize,
     written: Option<String>,
@@ -54,17 +81,17 @@ struct Line {
 
 /// The parts of our live media line that differ from description to description.
 struct Audio {
-    types: Vec<(u8, Law)>,
-    event: Option<u8>,
+    types: Vec<(u8, Codec)>,
+    events: Vec<(u8, u32)>,
     direction: Direction,
     ptime: u16,
     rtcp_mux: bool,
 }
 
 impl Local {
-    /// `address` is where we receive RTP, as the peer must see it; `laws` what we speak, best first; `id` any number
+    /// `address` is where we receive RTP, as the peer must see it; `codecs` what we speak, best first; `id` any number
     /// that no other session of ours has.
-    pub fn new(id: u32, address: SocketAddr, laws: &[Law]) -> Self {
+    pub fn new(id: u32, address: SocketAddr, codecs: &[Codec]) -> Self {
         let line = Line {
             kind: "audio".into(),
             protocol: "RTP/AVP".into(),
@@ -74,7 +101,7 @@ impl Local {
             id,
             version: 1,
             address,
-            laws: laws.to_vec(),
+            codecs: codecs.to_vec(),
             lines: vec![line],
             audio: 0,
             written: None,
@@ -88,49 +115,55 @@ impl Local {
 
     /// Writes an offer of everything we speak.
     pub fn offer(&mut self, direction: Direction) -> Vec<u8> {
-        let types = self.laws.iter().map(|law| (law.payload_type(), *law)).collect();
-        let event = Some(EVENT_PAYLOAD_TYPE);
+        let types = self
+            .codecs
+            .iter()
+            .map(|codec| (codec.payload_type(), *codec))
+            .collect();
+        let events = self.offered_events().collect();
         self.write(&Audio {
             types,
-            event,
+            events,
             direction,
             ptime: 20,
             rtcp_mux: true,
         })
     }
 
-    /// Answers an offer with the first law in the peer's order that we speak, and says what that agreed.
+    /// Answers an offer with the first codec in the peer's order that we speak, and says what that agreed.
     /// `wish` is what we would do with the audio if the peer lets us.
     ///
     /// # Errors
     /// `NoCommonAudio` if no media line can be accepted; the caller then answers 488.
     pub fn answer(&mut self, offer: &Session, wish: Direction) -> Result<(Negotiated, Vec<u8>), SdpError> {
-        let usable = |media: &Media| media.is_plain_audio() && self.first_law(media).is_some();
+        let usable = |media: &Media| media.is_plain_audio() && self.first_codec(media).is_some();
         let audio = offer
             .media
             .iter()
             .position(usable)
             .ok_or(SdpError::NoCommonAudio)?;
         let media = &offer.media[audio];
-        let (payload_type, law) = self.first_law(media).ok_or(SdpError::NoCommonAudio)?;
-        let event = media.telephone_event();
+        let (payload_type, codec) = self.first_codec(media).ok_or(SdpError::NoCommonAudio)?;
+        let event = media.telephone_event(codec.clock_rate());
         let agreed = Negotiated {
             remote: offer.remote(media),
             direction: offer.direction(media).reversed().and(wish),
-            law,
+            codec,
             payload_type,
-            event_payload_type: event,
-            receive: self.payload_types(media),
+            event_payload_type: event.map(|(number, _)| number),
+            event_clock_rate: event.map_or(codec.clock_rate(), |(_, rate)| rate),
+            receive: self.payload_types(PayloadTypes::default(), media),
             ptime: packet_time(media),
             rtcp_mux: media.rtcp_mux,
         };
         self.lines = offer.media.iter().map(Line::of).collect();
         self.audio = audio;
-        let types = vec![(payload_type, law)];
+        let types = vec![(payload_type, codec)];
+        let events = event.into_iter().collect();
         let (direction, ptime, rtcp_mux) = (agreed.direction, agreed.ptime, agreed.rtcp_mux);
         let body = self.write(&Audio {
             types,
-            event,
+            events,
             direction,
             ptime,
             rtcp_mux,
@@ -149,46 +182,51 @@ impl Local {
             .filter(|media| media.is_plain_audio())
             .or_else(|| answer.media.iter().find(|media| media.is_plain_audio()))
             .ok_or(SdpError::AudioRejected)?;
-        let (payload_type, law) = self.first_law(media).ok_or(SdpError::NoCommonAudio)?;
-        let offered = |law: Law| self.laws.contains(&law).then_some(law.payload_type());
-        let also = self.payload_types(media);
+        let (payload_type, codec) = self.first_codec(media).ok_or(SdpError::NoCommonAudio)?;
+        let event = media.telephone_event(codec.clock_rate());
+        // Packets to us carry the numbers of our offer (RFC 3264 §5.1); some peers use those of their answer.
+        let mut receive = PayloadTypes::default();
+        for offered in &self.codecs {
+            receive.allow(offered.payload_type(), Content::Audio(*offered));
+        }
+        for (number, rate) in self.offered_events() {
+            allow_event(&mut receive, number, rate);
+        }
         Ok(Negotiated {
             remote: answer.remote(media),
             direction: answer.direction(media).reversed(),
-            law,
+            codec,
             payload_type,
-            event_payload_type: media.telephone_event(),
-            receive: PayloadTypes {
-                // Packets to us carry the numbers of our offer (RFC 3264 §5.1); some peers use those of their answer.
-                mu: offered(Law::Mu),
-                a: offered(Law::A),
-                event: Some(EVENT_PAYLOAD_TYPE),
-                mu_alias: also.mu,
-                a_alias: also.a,
-                event_alias: also.event,
-            },
+            event_payload_type: event.map(|(number, _)| number),
+            event_clock_rate: event.map_or(codec.clock_rate(), |(_, rate)| rate),
+            receive: self.payload_types(receive, media),
             ptime: packet_time(media),
             rtcp_mux: media.rtcp_mux,
         })
     }
 
-    fn first_law(&self, media: &Media) -> Option<(u8, Law)> {
-        media.laws().find(|(_, law)| self.laws.contains(law))
+    /// Events for each clock that one of our codecs has (RFC 4733 §2.1).
+    fn offered_events(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
+        EVENTS
+            .into_iter()
+            .filter(|(_, rate)| self.codecs.iter().any(|codec| codec.clock_rate() == *rate))
     }
 
-    fn payload_types(&self, media: &Media) -> PayloadTypes {
-        let number = |wanted: Law| {
-            media
-                .laws()
-                .find(|(_, law)| *law == wanted && self.laws.contains(law))
-                .map(|(number, _)| number)
-        };
-        PayloadTypes {
-            mu: number(Law::Mu),
-            a: number(Law::A),
-            event: media.telephone_event(),
-            ..PayloadTypes::default()
+    fn first_codec(&self, media: &Media) -> Option<(u8, Codec)> {
+        media.codecs().find(|(_, codec)| self.codecs.contains(codec))
+    }
+
+    /// Adds the numbers of a description for what we speak, the first of each codec, and those of its events.
+    fn payload_types(&self, mut types: PayloadTypes, media: &Media) -> PayloadTypes {
+        for codec in &self.codecs {
+            if let Some((number, _)) = media.codecs().find(|(_, described)| described == codec) {
+                types.allow(number, Content::Audio(*codec));
+            }
         }
+        for (number, rate) in media.telephone_events().take(4) {
+            allow_event(&mut types, number, rate);
+        }
+        types
     }
 
     fn write(&mut self, audio: &Audio) -> Vec<u8> {
@@ -224,17 +262,24 @@ impl Local {
         for (number, _) in &audio.types {
             let _ = write!(text, " {number}");
         }
-        if let Some(event) = audio.event {
-            let _ = write!(text, " {event}");
+        for (number, _) in &audio.events {
+            let _ = write!(text, " {number}");
         }
         text.push_str("\r\n");
-        for (number, law) in &audio.types {
-            let _ = write!(text, "a=rtpmap:{number} {}/8000\r\n", law.name());
+        for (number, codec) in &audio.types {
+            let _ = write!(text, "a=rtpmap:{number} {}/{}", codec.name(), codec.clock_rate());
+            if codec.described_channels() > 1 {
+                let _ = write!(text, "/{}", codec.described_channels());
+            }
+            text.push_str("\r\n");
+            if *codec == Codec::Opus {
+                let _ = write!(text, "a=fmtp:{number} {OPUS_PARAMETERS}\r\n");
+            }
         }
-        if let Some(event) = audio.event {
+        for (number, rate) in &audio.events {
             let _ = write!(
                 text,
-                "a=rtpmap:{event} telephone-event/8000\r\na=fmtp:{event} 0-15\r\n"
+                "a=rtpmap:{number} telephone-event/{rate}\r\na=fmtp:{number} 0-15\r\n"
             );
         }
         let _ = write!(
@@ -269,6 +314,12 @@ impl Line {
     }
 }
 
+fn allow_event(types: &mut PayloadTypes, number: u8, clock_rate: u32) {
+    if let Some(content) = Content::event(clock_rate) {
+        types.allow(number, content);
+    }
+}
+
 /// What we put in a packet: what the peer asks for, if we can, else 20 ms.
 fn packet_time(media: &Media) -> u16 {
     let asked = media.ptime.unwrap_or(20).min(media.maxptime.unwrap_or(u16::MAX));
@@ -285,10 +336,12 @@ mod tests {
 
     use super::*;
 
-    const BOTH: [Law; 2] = [Law::Mu, Law::A];
+    const MU: Codec = Codec::G711(Law::Mu);
+    const A: Codec = Codec::G711(Law::A);
+    const BOTH: [Codec; 2] = [MU, A];
 
-    fn local(laws: &[Law]) -> Local {
-        Local::new(1234, "192.0.2.10:20000".parse().unwrap(), laws)
+    fn local(codecs: &[Codec]) -> Local {
+        Local::new(1234, "192.0.2.10:20000".parse().unwrap(), codecs)
     }
 
     fn remote(lines: &str) -> Session {
@@ -301,8 +354,8 @@ mod tests {
         String::from_utf8(body).unwrap()
     }
 
-    fn answer(laws: &[Law], offer: &str) -> (Negotiated, String) {
-        let (agreed, body) = local(laws)
+    fn answer(codecs: &[Codec], offer: &str) -> (Negotiated, String) {
+        let (agreed, body) = local(codecs)
             .answer(&remote(offer), Direction::SendReceive)
             .unwrap();
         (agreed, text(body))
@@ -316,7 +369,7 @@ mod tests {
              m=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
              a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\na=rtcp-mux\r\n"
         );
-        let mut wide = Local::new(1, "[2001:db8::1]:20000".parse().unwrap(), &[Law::A]);
+        let mut wide = Local::new(1, "[2001:db8::1]:20000".parse().unwrap(), &[A]);
         assert!(text(wide.offer(Direction::SendReceive)).contains("c=IN IP6 2001:db8::1\r\n"));
     }
 
@@ -325,23 +378,27 @@ mod tests {
         let offer = "m=audio 4000 RTP/AVP 18 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n";
         let (agreed, body) = answer(&BOTH, offer);
         assert_eq!(
-            (agreed.law, agreed.payload_type, agreed.event_payload_type),
-            (Law::A, 8, Some(96))
+            (agreed.codec, agreed.payload_type, agreed.event_payload_type),
+            (A, 8, Some(96))
         );
         assert_eq!(agreed.remote, Some("192.0.2.20:4000".parse().unwrap()));
         assert!(body.contains("m=audio 20000 RTP/AVP 8 96\r\n"), "{body}");
         assert!(!body.contains("rtcp-mux"), "{body}");
         // A peer that sends its other codec all the same is understood.
-        assert_eq!(agreed.receive.mu, Some(0));
-        assert_eq!(answer(&[Law::Mu], offer).0.law, Law::Mu);
+        assert_eq!(agreed.receive.content(0), Some(Content::Audio(MU)));
+        assert_eq!(answer(&[MU], offer).0.codec, MU);
     }
 
     #[test]
     fn the_numbers_of_the_offer_are_kept_in_the_answer() {
         let (agreed, body) = answer(&BOTH, "m=audio 4000 RTP/AVP 97\r\na=rtpmap:97 PCMU/8000\r\n");
         assert_eq!(
-            (agreed.payload_type, agreed.receive.mu, agreed.event_payload_type),
-            (97, Some(97), None)
+            (
+                agreed.payload_type,
+                agreed.receive.content(97),
+                agreed.event_payload_type
+            ),
+            (97, Some(Content::Audio(MU)), None)
         );
         assert!(
             body.contains("m=audio 20000 RTP/AVP 97\r\na=rtpmap:97 PCMU/8000\r\n"),
@@ -429,7 +486,7 @@ mod tests {
         let agreed = local
             .accept_answer(&remote("m=image 0 udptl t38\r\nm=audio 4000 RTP/AVP 8\r\n"))
             .unwrap();
-        assert_eq!(agreed.law, Law::A);
+        assert_eq!(agreed.codec, A);
     }
 
     #[test]
@@ -449,7 +506,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_rejects_or_misses_our_audio_is_an_error() {
-        let mut local = local(&[Law::Mu]);
+        let mut local = local(&[MU]);
         local.offer(Direction::SendReceive);
         let accept = |lines: &str| local.accept_answer(&remote(lines)).unwrap_err();
         assert_eq!(accept("m=audio 0 RTP/AVP 0\r\n"), SdpError::AudioRejected);
@@ -490,7 +547,7 @@ mod tests {
                 prop_assert_eq!(back.media.len(), lines.len());
                 prop_assert_eq!(back.media.iter().filter(|media| media.port != 0).count(), 1);
                 let ours = back.media.iter().find(|media| media.port != 0).unwrap();
-                prop_assert_eq!(ours.laws().next(), Some((agreed.payload_type, agreed.law)));
+                prop_assert_eq!(ours.codecs().next(), Some((agreed.payload_type, agreed.codec)));
             }
         }
     }

@@ -9,7 +9,7 @@ mod description;
 mod local;
 mod parse;
 
-pub use description::{Codec, Connection, Direction, Media, Session};
+pub use description::{Connection, Direction, Media, RtpMap, Session};
 pub use local::{Local, Negotiated};
 
 /// Why a session description cannot be used.

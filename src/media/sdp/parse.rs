@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::{Codec, Connection, Direction, Media, SdpError, Session};
+use super::{Connection, Direction, Media, RtpMap, SdpError, Session};
 
 const MAX_BYTES: usize = 16 * 1024;
 const MAX_MEDIA: usize = 16;
 const MAX_LINES: usize = 256;
 const MAX_FORMATS: usize = 64;
-const MAX_CODECS: usize = 64;
+const MAX_RTPMAPS: usize = 64;
 
 impl Session {
     /// Parses a body. Lines may end in CRLF, LF or CR, the last one in nothing; text that is not UTF-8 is replaced.
@@ -93,7 +93,7 @@ impl Session {
             return;
         };
         match name.as_str() {
-            "rtpmap" if media.codecs.len() < MAX_CODECS => media.codecs.extend(codec(argument)),
+            "rtpmap" if media.rtpmaps.len() < MAX_RTPMAPS => media.rtpmaps.extend(rtpmap(argument)),
             "ptime" => media.ptime = milliseconds(argument).or(media.ptime),
             "maxptime" => media.maxptime = milliseconds(argument).or(media.maxptime),
             "rtcp-mux" => media.rtcp_mux = true,
@@ -136,10 +136,10 @@ fn connection(value: &str) -> Option<Connection> {
     })
 }
 
-fn codec(argument: &str) -> Option<Codec> {
+fn rtpmap(argument: &str) -> Option<RtpMap> {
     let (payload_type, encoding) = argument.split_once(char::is_whitespace)?;
     let mut parts = encoding.trim().split('/').map(str::trim);
-    Some(Codec {
+    Some(RtpMap {
         payload_type: payload_type
             .parse()
             .ok()
@@ -178,7 +178,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::Law;
+    use crate::codec::{Codec, Law};
+
+    const MU: Codec = Codec::G711(Law::Mu);
+    const A: Codec = Codec::G711(Law::A);
 
     const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
 
@@ -186,35 +189,40 @@ mod tests {
         Session::parse(format!("{HEAD}{lines}").as_bytes()).unwrap()
     }
 
-    fn laws(lines: &str) -> Vec<(u8, Law)> {
-        session(lines).media[0].laws().collect()
+    fn codecs(lines: &str) -> Vec<(u8, Codec)> {
+        session(lines).media[0].codecs().collect()
     }
 
     /// What is odd, the lines, and the codecs they name.
-    type Oddity = (&'static str, &'static str, &'static [(u8, Law)]);
+    type Oddity = (&'static str, &'static str, &'static [(u8, Codec)]);
 
     #[rustfmt::skip]
     const ODDITIES: &[Oddity] = &[
-        ("static types without rtpmap", "m=audio 4000 RTP/AVP 8 0\r\n", &[(8, Law::A), (0, Law::Mu)]),
-        ("names know no case", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 pcmu/8000\r\n", &[(96, Law::Mu)]),
-        ("one channel named", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/1\r\n", &[(8, Law::A)]),
-        ("empty channel field", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/\r\n", &[(8, Law::A)]),
+        ("static types without rtpmap", "m=audio 4000 RTP/AVP 8 0\r\n", &[(8, A), (0, MU)]),
+        ("names know no case", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 pcmu/8000\r\n", &[(96, MU)]),
+        ("one channel named", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/1\r\n", &[(8, A)]),
+        ("empty channel field", "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000/\r\n", &[(8, A)]),
         ("another rate is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/16000\r\n", &[]),
         ("stereo is another codec", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/8000/2\r\n", &[]),
-        ("a static number renamed", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 opus/48000/2\r\n", &[]),
-        ("LF only", "m=audio 4000 RTP/AVP 0\na=ptime:20\n", &[(0, Law::Mu)]),
-        ("last line without an end", "m=audio 4000 RTP/AVP 18 0", &[(0, Law::Mu)]),
-        ("blanks around", "m= audio  4000  RTP/AVP  0 \r\na=rtpmap: 0  PCMU/8000\r\n", &[(0, Law::Mu)]),
-        ("port with a count", "m=audio 4000/1 RTP/AVP 0\r\n", &[(0, Law::Mu)]),
-        ("format that is no number", "m=audio 4000 RTP/AVP x 0 300\r\n", &[(0, Law::Mu)]),
-        ("broken rtpmaps", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0\r\na=rtpmap:x y/z\r\n", &[(0, Law::Mu)]),
-        ("unknown lines", "b=AS:64\r\ny=1\r\nk=prompt\r\nm=audio 4000 RTP/AVP 0\r\ni=x\r\n", &[(0, Law::Mu)]),
+        ("a static number renamed", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0 opus/48000/2\r\n", &[(0, Codec::Opus)]),
+        ("G.722 without rtpmap, unknown ones between", "m=audio 4000 RTP/AVP 18 9 3 0\r\n", &[(9, Codec::G722), (0, MU)]),
+        ("G.722 under another number", "m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 g722/8000/1\r\n", &[(96, Codec::G722)]),
+        ("Opus under any number", "m=audio 4000 RTP/AVP 107\r\na=rtpmap:107 OPUS/48000/2\r\n", &[(107, Codec::Opus)]),
+        ("Opus that is none", "m=audio 4000 RTP/AVP 107 108\r\na=rtpmap:107 opus/48000\r\na=rtpmap:108 opus/8000/2\r\n", &[]),
+        ("a dynamic number without rtpmap", "m=audio 4000 RTP/AVP 111 0\r\n", &[(0, MU)]),
+        ("LF only", "m=audio 4000 RTP/AVP 0\na=ptime:20\n", &[(0, MU)]),
+        ("last line without an end", "m=audio 4000 RTP/AVP 18 0", &[(0, MU)]),
+        ("blanks around", "m= audio  4000  RTP/AVP  0 \r\na=rtpmap: 0  PCMU/8000\r\n", &[(0, MU)]),
+        ("port with a count", "m=audio 4000/1 RTP/AVP 0\r\n", &[(0, MU)]),
+        ("format that is no number", "m=audio 4000 RTP/AVP x 0 300\r\n", &[(0, MU)]),
+        ("broken rtpmaps", "m=audio 4000 RTP/AVP 0\r\na=rtpmap:0\r\na=rtpmap:x y/z\r\n", &[(0, MU)]),
+        ("unknown lines", "b=AS:64\r\ny=1\r\nk=prompt\r\nm=audio 4000 RTP/AVP 0\r\ni=x\r\n", &[(0, MU)]),
     ];
 
     #[test]
     fn oddities_of_real_trunks_are_read_as_meant() {
         for (name, lines, expected) in ODDITIES {
-            assert_eq!(&laws(lines), expected, "{name}");
+            assert_eq!(&codecs(lines), expected, "{name}");
         }
     }
 
@@ -285,8 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn telephone_event_is_found_under_any_number_at_8000_hz() {
-        let event = |lines: &str| session(lines).media[0].telephone_event();
+    fn telephone_event_is_found_under_any_number_best_at_the_clock_of_the_codec() {
+        let event = |lines: &str| {
+            session(lines).media[0]
+                .telephone_event(8000)
+                .map(|(number, _)| number)
+        };
         assert_eq!(
             event("m=audio 1 RTP/AVP 0 127\r\na=rtpmap:127 Telephone-Event/8000\r\n"),
             Some(127)
@@ -301,6 +313,12 @@ mod tests {
             event("m=audio 1 RTP/AVP 0\r\na=rtpmap:101 telephone-event/8000\r\n"),
             None
         );
+        assert_eq!(
+            session(wide).media[0].telephone_event(48_000),
+            Some((100, 48_000))
+        );
+        let other = "m=audio 1 RTP/AVP 0 100\r\na=rtpmap:100 telephone-event/48000\r\n";
+        assert_eq!(session(other).media[0].telephone_event(8000), Some((100, 48_000)));
     }
 
     #[test]
@@ -371,8 +389,8 @@ mod tests {
             let body = format!("v=0\r\n{}", lines.join("\r\n"));
             if let Ok(session) = Session::parse(body.as_bytes()) {
                 for media in &session.media {
-                    let _ = (session.remote(media), session.direction(media), media.telephone_event());
-                    prop_assert!(media.laws().count() <= MAX_FORMATS);
+                    let _ = (session.remote(media), session.direction(media), media.telephone_event(8000));
+                    prop_assert!(media.codecs().count() <= MAX_FORMATS);
                 }
             }
         }

@@ -143,9 +143,9 @@ impl Exchange {
         self.endpoint.answer(now.monotonic, call.caller.session, answer);
         let number = call.caller.number;
         self.note(now, call, Some(number), EventKind::Answered);
-        if let Some(law) = call.caller.law() {
+        if let Some(codec) = call.caller.codec() {
             let codec = EventKind::CodecChosen {
-                codec: law.name().to_owned(),
+                codec: codec.name().to_owned(),
             };
             self.note(now, call, Some(number), codec);
         }

@@ -75,7 +75,7 @@ impl Exchange {
             peer,
             trunk: trunk.clone(),
             seat: self.seat_seen_by(index, seat),
-            laws: self.settings.trunks[index].laws.clone(),
+            codecs: self.settings.trunks[index].codecs.clone(),
             source: self.source_rule(index, None, None),
             signals: invite.source.map(|source| source.ip()),
             start: self.start(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media::Law;
+use media::Codec;
 use media::sdp::{Direction as Sending, Local};
 use rand_core::RngCore;
 
@@ -93,14 +93,14 @@ impl Exchange {
             peer: Self::peer_id(index),
             trunk: self.settings.trunks[index].name.clone(),
             seat: self.seat_seen_by(index, seat),
-            laws: self.laws_like_the_callers(index, call.caller.law()),
+            codecs: self.codecs_like_the_callers(index, call.caller.codec()),
             source: self.source_rule(index, None, None),
             signals: self.lines[index].targets.first().map(|target| target.ip()),
             start: self.start(),
             sdp_id: self.random.next_u32() >> 1,
             silence_after: Some(NO_SOUND_AT_ALL),
         };
-        let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.laws);
+        let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.codecs);
         let asked = Asked {
             peer: setup.peer,
             dialled,
@@ -190,10 +190,10 @@ impl Exchange {
     }
 
     /// The trunk's codecs, with the one the caller's side uses first: nothing is to be converted then.
-    fn laws_like_the_callers(&self, index: usize, like: Option<Law>) -> Vec<Law> {
-        let mut laws = self.settings.trunks[index].laws.clone();
-        laws.sort_by_key(|law| Some(*law) != like);
-        laws
+    fn codecs_like_the_callers(&self, index: usize, like: Option<Codec>) -> Vec<Codec> {
+        let mut codecs = self.settings.trunks[index].codecs.clone();
+        codecs.sort_by_key(|codec| Some(*codec) != like);
+        codecs
     }
 
     fn open_leg_record(

@@ -188,7 +188,7 @@ impl Exchange {
         let leg = call.ended_legs.swap_remove(at);
         self.streams.remove(&stream);
         let summary = MediaSummary {
-            codec: leg.law().map(|law| law.name().to_owned()),
+            codec: leg.codec().map(|codec| codec.name().to_owned()),
             packets_sent: statistics.sent,
             packets_received: statistics.received + statistics.unread,
             packets_lost: statistics.lost,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::{Clip, Law};
+use media::{Clip, Codec, Law};
 
 use super::Routes;
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
@@ -47,7 +47,7 @@ pub struct Trunk {
     /// Whether calls go out by it unless a number says otherwise.
     pub dials: bool,
     pub destinations: Vec<Pattern>,
-    pub laws: Vec<Law>,
+    pub codecs: Vec<Codec>,
     pub channels: u32,
     /// Calls dialled each second; 0 sets no limit.
     pub calls_per_second: u32,
@@ -100,7 +100,7 @@ impl Trunk {
             },
             dials: true,
             destinations: "+1XXXXXXXXXX".parse().into_iter().collect(),
-            laws: vec![Law::Mu, Law::A],
+            codecs: vec![Law::Mu.into(), Law::A.into()],
             channels: 1000,
             calls_per_second: 0,
             failover: DEFAULT_FAILOVER.to_vec(),

@@ -38,7 +38,7 @@ pub(super) fn set(socket: &UdpSocket, attention: Attention) -> io::Result<()> {
 }
 
 /// Passes what is no RTP, RTCP, the given payload types, and one of [`SAMPLE`] other packets.
-fn program(events: [Option<u8>; 2]) -> Vec<SockFilter> {
+fn program(events: [Option<u8>; 4]) -> Vec<SockFilter> {
     let events: Vec<u8> = events.into_iter().flatten().collect();
     // A jump counts the statements it leaps over. Behind the tests for payload types come load, and, compare, drop,
     // pass.
@@ -103,7 +103,7 @@ mod tests {
     fn keys_control_packets_and_one_audio_packet_in_32_pass() {
         let (ours, theirs) = pair();
         let sample = Attention::Sample {
-            events: [Some(101), Some(96)],
+            events: [Some(101), Some(96), None, None],
         };
         set(&ours, sample).unwrap();
         for sequence in 0..64 {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_removed_filter_lets_everything_pass_and_may_be_removed_again() {
         let (ours, theirs) = pair();
-        for events in [[None, None], [Some(101), None]] {
+        for events in [[None; 4], [Some(101), None, None, None]] {
             set(&ours, Attention::Sample { events }).unwrap();
             send(&theirs, 0x80, 0, 1);
             assert_eq!(heard(&ours), []);

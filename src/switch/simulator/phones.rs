@@ -90,7 +90,7 @@ impl Phones {
         self.addresses.insert(stream, address);
         Line {
             stream,
-            local: Local::new(u32::from(port), address, &[media::Law::Mu]),
+            local: Local::new(u32::from(port), address, &[media::Law::Mu.into()]),
             opened: false,
             answer: Vec::new(),
             conduct,

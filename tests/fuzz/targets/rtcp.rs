@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::sdp::{Direction, Negotiated};
+use media::sdp::Negotiated;
 use media::{
     Command, Event, Law, PayloadTypes, Plane, PlaneConfig, SourceRule, Start, StreamConfig, StreamId,
 };
@@ -77,18 +77,9 @@ fn assert_whole(mut bytes: &[u8]) {
 fn config(remote: SocketAddr) -> StreamConfig {
     StreamConfig {
         agreed: Negotiated {
-            remote: Some(remote),
-            direction: Direction::SendReceive,
-            law: Law::Mu,
-            payload_type: 0,
-            event_payload_type: Some(101),
-            receive: PayloadTypes {
-                mu: Some(0),
-                event: Some(101),
-                ..PayloadTypes::default()
-            },
-            ptime: 20,
+            receive: PayloadTypes::plain(Law::Mu.into(), Some(101)),
             rtcp_mux: true,
+            ..Negotiated::plain(Law::Mu.into(), Some(remote))
         },
         source: SourceRule::default(),
         start: Start {

@@ -7,10 +7,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::sdp::{Direction, Negotiated};
+use media::sdp::Negotiated;
 use media::{
-    Clip, Command, DigitSet, Law, PayloadTypes, Plane, PlaneConfig, PlayId, SourceRule, Start, StreamConfig,
-    StreamId,
+    Clip, Codec, Command, Content, DigitSet, Law, PayloadTypes, Plane, PlaneConfig, PlayId, SourceRule,
+    Start, StreamConfig, StreamId,
 };
 
 const A: StreamId = StreamId(1);
@@ -123,20 +123,15 @@ fn bridge() -> Command {
 fn config(remote: SocketAddr, law: Law, ssrc: u32) -> StreamConfig {
     StreamConfig {
         agreed: Negotiated {
-            remote: Some(remote),
-            direction: Direction::SendReceive,
-            law,
-            payload_type: law.payload_type(),
-            event_payload_type: Some(101),
-            receive: PayloadTypes {
-                mu: Some(0),
-                a: Some(8),
-                event: Some(101),
-                event_alias: Some(96),
-                ..PayloadTypes::default()
+            receive: {
+                let mut receive = PayloadTypes::plain(law.into(), Some(101));
+                receive.allow(8, Content::Audio(Codec::G711(Law::A)));
+                receive.allow(0, Content::Audio(Codec::G711(Law::Mu)));
+                receive.allow(96, Content::Event { kilohertz: 8 });
+                receive
             },
-            ptime: 20,
             rtcp_mux: true,
+            ..Negotiated::plain(law.into(), Some(remote))
         },
         source: SourceRule::default(),
         start: Start {

@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use media::Law;
 use media::sdp::{Direction, Local, Session, address};
+use media::{Codec, Law};
 
 pub fn run(data: &[u8]) {
     let Ok(session) = Session::parse(data) else {
@@ -13,8 +13,8 @@ pub fn run(data: &[u8]) {
     for media in &session.media {
         let _ = (
             session.direction(media),
-            media.telephone_event(),
-            media.laws().count(),
+            media.telephone_event(8000),
+            media.codecs().count(),
         );
         if let Some(remote) = session.remote(media) {
             assert!(remote.port() != 0);
@@ -22,8 +22,9 @@ pub fn run(data: &[u8]) {
         }
     }
     let ours = SocketAddr::from(([192, 0, 2, 1], 20_000));
-    for laws in [&[Law::Mu, Law::A][..], &[Law::A]] {
-        let mut local = Local::new(1, ours, laws);
+    let (mu, a) = (Codec::G711(Law::Mu), Codec::G711(Law::A));
+    for codecs in [&[mu, a][..], &[a], &[Codec::Opus, Codec::G722, mu]] {
+        let mut local = Local::new(1, ours, codecs);
         if let Ok((agreed, body)) = local.answer(&session, Direction::SendReceive) {
             assert!(
                 body.len() <= 2 * data.len() + 1024,
@@ -36,12 +37,12 @@ pub fn run(data: &[u8]) {
             };
             assert_eq!(back.media.len(), session.media.len());
             assert_eq!(back.media.iter().filter(|media| media.port != 0).count(), 1);
-            assert!(laws.contains(&agreed.law) && agreed.payload_type < 128);
+            assert!(codecs.contains(&agreed.codec) && agreed.payload_type < 128);
         }
-        let mut caller = Local::new(2, ours, laws);
+        let mut caller = Local::new(2, ours, codecs);
         caller.offer(Direction::SendReceive);
         if let Ok(agreed) = caller.accept_answer(&session) {
-            assert!(laws.contains(&agreed.law));
+            assert!(codecs.contains(&agreed.codec));
         }
     }
 }
