@@ -20,7 +20,7 @@ use crate::units::{CampaignId, Language, TrunkName};
 pub use place::Place;
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
 pub(crate) use trunk::DEFAULT_FAILOVER;
-pub use trunk::{Codec, Network, ProxyRoute, TrunkConfig};
+pub use trunk::{Codec, Network, ProxyRoute, Reliable, TrunkConfig};
 
 /// Why a configuration cannot be used: every problem that was found, each on a line of its own.
 #[derive(Debug, thiserror::Error)]

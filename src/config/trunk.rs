@@ -98,6 +98,21 @@ pub struct TrunkConfig {
     /// Final answers after which another trunk is tried.
     #[serde(default = "default_failover")]
     pub failover: Vec<u16>,
+    /// `seconds` after which a call dialled that still rings is given up, whatever its flow says; 0 sets no limit.
+    #[serde(default)]
+    pub ring_seconds: u32,
+    /// `seconds` after its answer at which a call ends, in either direction; 0 sets no limit.
+    #[serde(default)]
+    pub call_seconds: u32,
+    /// How provisional responses are acknowledged (RFC 3262).
+    #[serde(default)]
+    pub reliable: Reliable,
+    /// Whether calls ask for a session timer (RFC 4028); one that the trunk asks for is kept either way.
+    #[serde(default = "yes")]
+    pub session_timer: bool,
+    /// Whether UPDATE (RFC 3311) is offered and sent.
+    #[serde(default = "yes")]
+    pub update: bool,
     /// Seconds between OPTIONS pings; 0 sends none.
     #[serde(default)]
     pub options_seconds: u32,
@@ -128,6 +143,23 @@ impl ProxyRoute {
             Self::Strict => Some(format!("<sip:{proxy}>")),
         }
     }
+}
+
+/// When provisional responses are sent reliably (100rel, RFC 3262).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reliable {
+    /// Never; a call that requires it is refused with 420.
+    No,
+    /// Where the trunk requires it.
+    #[default]
+    Peer,
+    /// Our calls require it; responses to the trunk's calls are reliable wherever it supports that.
+    Required,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_register_seconds() -> u32 {
@@ -234,6 +266,12 @@ impl TrunkConfig {
         self.header_problems(&mut told);
         if self.channels == 0 {
             told("channels must be at least 1".to_owned());
+        }
+        if self.ring_seconds > 0 && !(5..=600).contains(&self.ring_seconds) {
+            told("ring_seconds must be 0, or 5 to 600".to_owned());
+        }
+        if self.call_seconds > 0 && !(10..=86_400).contains(&self.call_seconds) {
+            told("call_seconds must be 0, or 10 to 86400".to_owned());
         }
         if self.options_seconds > 0 && !(5..=3600).contains(&self.options_seconds) {
             told("options_seconds must be 0, or 5 to 3600".to_owned());
@@ -366,6 +404,9 @@ mod tests {
             ("options_failures = 0", "options_failures"),
             ("display_name = \"a\\nb\"", "display_name"),
             ("channels = 0", "channels"),
+            ("ring_seconds = 4", "ring_seconds must be 0, or 5 to 600"),
+            ("call_seconds = 90000", "call_seconds must be 0, or 10 to 86400"),
+            ("reliable = \"sometimes\"", "reliable"),
             ("dial_prefix = \"1;x\"", "dial_prefix"),
             ("from_user = \"account\"", "from_user"),
             ("accept_username = \"u\"", "accept_password"),

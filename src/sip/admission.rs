@@ -10,9 +10,7 @@ use crate::event::{Event, SessionId, Sighting};
 use crate::message::{Message, Method, Name, Start, Uri, decimal};
 use crate::peer::PeerId;
 use crate::reply::{Lines, Response, write_once};
-use crate::session::{
-    ALLOW, SUPPORTED, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported,
-};
+use crate::session::{Extensions, Session, has_contact, is_too_brief, peer_values, takes_sdp, unsupported};
 use crate::slab::Key;
 use crate::verifier::{Verdict, Verifier};
 use crate::wire::{Owner, Path, Purpose, parse_slot};
@@ -99,6 +97,7 @@ impl Endpoint {
         let Some(entry) = self.wire.peers.get(peer) else {
             return;
         };
+        let extensions = entry.peer.extensions;
         let path = Path {
             advertised: entry.advertised_for(path),
             peer: Some(entry.peer.id),
@@ -114,18 +113,18 @@ impl Endpoint {
         if !is_ours && request.cseq.method != Method::Register {
             return self.refuse(request, path, 416, b"");
         }
-        if let Some(unsupported) = unsupported(request) {
+        if let Some(unsupported) = unsupported(request, extensions) {
             return self.refuse(request, path, 420, &unsupported);
         }
         match request.cseq.method {
             Method::Invite => self.admit_invite(now, request, path),
-            Method::Options => self.answer_options(request, path),
+            Method::Options => self.answer_options(request, path, extensions),
             Method::Register | Method::Message | Method::Subscribe | Method::Publish | Method::Refer => {
-                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                let lines = Lines::new(format_args!("Allow: {}\r\n", extensions.allow()));
                 self.refuse(request, path, 405, lines.as_bytes());
             }
             Method::Other => {
-                let lines = Lines::new(format_args!("Allow: {ALLOW}\r\n"));
+                let lines = Lines::new(format_args!("Allow: {}\r\n", extensions.allow()));
                 self.refuse(request, path, 501, lines.as_bytes());
             }
             _ => self.refuse(request, path, 481, b""),
@@ -219,12 +218,14 @@ impl Endpoint {
         }
     }
 
-    fn answer_options(&mut self, request: &Message<'_>, path: Path) {
+    fn answer_options(&mut self, request: &Message<'_>, path: Path, extensions: Extensions) {
         if self.wire.draining {
             return self.refuse_for_now(request, path);
         }
         let lines = Lines::new(format_args!(
-            "Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\nAccept: application/sdp\r\n"
+            "Allow: {}\r\nSupported: {}\r\nAccept: application/sdp\r\n",
+            extensions.allow(),
+            extensions.supported()
         ));
         self.refuse(request, path, 200, lines.as_bytes());
     }

@@ -228,6 +228,11 @@ impl Endpoint {
         self.with_binding(peer, |binding, wire| binding.register(wire, now, registration));
     }
 
+    /// Registers again at once where the address that the binding was made at is none of the registrar's any more.
+    pub fn follow_registrar(&mut self, now: Instant, peer: PeerId) {
+        self.with_binding(peer, |binding, wire| binding.on_new_targets(wire, now));
+    }
+
     /// Removes our binding at the peer's registrar; `Deregistered` follows, also when nothing is heard.
     pub fn deregister(&mut self, now: Instant, peer: PeerId) {
         let mut is_over = true;

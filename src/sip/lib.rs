@@ -35,3 +35,4 @@ pub use event::{
 pub use identity::{HeaderRefused, check_header};
 pub use peer::{Credentials, Network, Peer, PeerId, Transport};
 pub use registration::Registration;
+pub use session::{Extensions, ReliableProvisional};

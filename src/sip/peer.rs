@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::session::Extensions;
+
 /// Names a peer; chosen by the owner of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u32);
@@ -121,6 +123,8 @@ pub struct Peer {
     pub accepts: Option<Credentials>,
     /// An outbound proxy as a Route value (`<sip:proxy.example.com;lr>`) put on requests outside dialogs.
     pub route: Option<String>,
+    /// What its calls use beyond RFC 3261.
+    pub extensions: Extensions,
 }
 
 impl Peer {
@@ -139,6 +143,7 @@ impl Peer {
             credentials: None,
             accepts: None,
             route: None,
+            extensions: Extensions::default(),
         }
     }
 

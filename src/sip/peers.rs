@@ -220,11 +220,18 @@ impl PeerEntry {
         }
     }
 
-    /// Where the peer says that it sees us, when that is not where it is told that we are (RFC 3581 §4).
+    /// Where the peer says that it sees us, when that is not where it is told that we are (RFC 3581 §4). Of a TCP or
+    /// TLS connection only the address counts: its port is the connection's, and nobody listens there.
     pub fn seen_elsewhere(&self, response: &Message<'_>) -> Option<SocketAddr> {
         let advertised = self.peer.advertised();
+        let by_udp =
+            !self.peer.transport.is_reliable() && response.via.transport.eq_ignore_ascii_case(b"UDP");
         let ip = response.via.received().unwrap_or(advertised.ip());
-        let port = response.via.rport().unwrap_or(advertised.port());
+        let port = response
+            .via
+            .rport()
+            .filter(|_| by_udp)
+            .unwrap_or(advertised.port());
         let seen = SocketAddr::new(ip, port);
         (seen != advertised).then_some(seen)
     }

@@ -37,6 +37,8 @@ const RENEW_AFTER: Duration = Duration::from_secs(1);
 const RENEW_PAUSE: Duration = Duration::from_secs(60);
 /// Most Service-Route values kept.
 const MAX_ROUTES: usize = 8;
+/// Most former Contacts that are still to be removed.
+const MAX_FORMER: usize = 4;
 /// Longest expiry taken from a 423, in seconds.
 const MAX_EXPIRES: u32 = 86_400;
 
@@ -58,6 +60,10 @@ pub(crate) struct Binding {
     cseq: u32,
     auth: Authenticator,
     transaction: Option<Key>,
+    /// The Contact last asked for.
+    contact: String,
+    /// Contacts asked for before, which the registrar may still hold: each REGISTER also removes them.
+    former: Vec<String>,
     /// Where the last REGISTER went; the next goes there too while that target is one and does not rest.
     target: Option<SocketAddr>,
     /// Targets that failed since the last success.
@@ -65,7 +71,7 @@ pub(crate) struct Binding {
     failures: u32,
     raised: bool,
     due_at: Option<Instant>,
-    /// When it was last renewed for the loss of a connection.
+    /// When it was last renewed before its time: a connection was lost, or the registrar moved.
     renewed_at: Option<Instant>,
     queued: Option<Instant>,
 }
@@ -80,6 +86,8 @@ impl Binding {
             cseq: 0,
             auth: Authenticator::default(),
             transaction: None,
+            contact: String::new(),
+            former: Vec::new(),
             target: None,
             tried: Vec::new(),
             failures: 0,
@@ -107,16 +115,35 @@ impl Binding {
         self.transaction.is_none()
     }
 
+    /// The registrar has other addresses: registers at once if it is no longer where we registered, though not for
+    /// every turn of names that change all the time.
+    pub fn on_new_targets(&mut self, wire: &mut Wire, now: Instant) {
+        let Some((entry, target)) = wire.peers.get(self.registration.peer).zip(self.target) else {
+            return;
+        };
+        let (known, is_there) = (
+            !entry.registrars().is_empty(),
+            entry.registrars().contains(&target),
+        );
+        if self.state == State::Registered && self.transaction.is_none() && known && !is_there {
+            self.renew(now);
+        }
+    }
+
+    fn renew(&mut self, soon: Instant) {
+        let due = self.renewed_at.map_or(soon, |at| soon.max(at + RENEW_PAUSE));
+        if self.due_at.is_none_or(|at| due < at) {
+            (self.due_at, self.renewed_at) = (Some(due), Some(due));
+        }
+    }
+
     /// The connection broke by which the registrar may reach us: registers again soon, though not for every loss.
     pub fn on_connection_lost(&mut self, wire: &mut Wire, now: Instant) {
         if self.state != State::Registered || self.transaction.is_some() {
             return;
         }
         let soon = now + RENEW_AFTER + wire.random_below(RENEW_AFTER * 4);
-        let due = self.renewed_at.map_or(soon, |at| soon.max(at + RENEW_PAUSE));
-        if self.due_at.is_none_or(|at| due < at) {
-            (self.due_at, self.renewed_at) = (Some(due), Some(due));
-        }
+        self.renew(soon);
     }
 
     fn restart(&mut self, wire: &mut Wire, now: Instant) {
@@ -181,6 +208,7 @@ impl Binding {
         let route = entry.peer.route.clone();
         let credentials = entry.peer.credentials.clone().filter(|_| self.auth.is_ready());
         let cnonce = wire.random();
+        self.note_contact(contact);
         let registrar = self.registration.registrar.as_bytes();
         let lines = credentials.map(|found| self.auth.lines(&found, "REGISTER", registrar, cnonce));
         self.cseq += 1;
@@ -200,7 +228,10 @@ impl Binding {
             writer.header_fmt("To", format_args!("<{}>", self.registration.aor));
             writer.header("Call-ID", self.call_id.as_bytes());
             writer.header_fmt("CSeq", format_args!("{} REGISTER", self.cseq));
-            writer.header_fmt("Contact", format_args!("<{contact}>;expires={expires}"));
+            writer.header_fmt("Contact", format_args!("<{}>;expires={expires}", self.contact));
+            for former in &self.former {
+                writer.header_fmt("Contact", format_args!("<{former}>;expires=0"));
+            }
             writer.header_fmt("Expires", format_args!("{expires}"));
             if let Some(agent) = &agent {
                 writer.header("User-Agent", agent.as_bytes());
@@ -214,6 +245,21 @@ impl Binding {
                 self.due_at = has_more.then_some(now + wire.config.target_timeout);
             }
             Err(_) => self.fail(wire, now, 400, None),
+        }
+    }
+
+    /// Takes the Contact of the next REGISTER; one that it replaces is removed by it (RFC 3261 §10.2.2).
+    fn note_contact(&mut self, contact: String) {
+        if contact == self.contact {
+            return;
+        }
+        let replaced = std::mem::replace(&mut self.contact, contact);
+        self.former.retain(|former| *former != self.contact);
+        if !replaced.is_empty() {
+            if self.former.len() >= MAX_FORMER {
+                self.former.remove(0);
+            }
+            self.former.push(replaced);
         }
     }
 
@@ -246,7 +292,8 @@ impl Binding {
             return self.finish(wire);
         }
         let Some(entry) = wire.peers.get(peer) else { return };
-        let granted = granted(response, entry.contact_user.as_bytes()).unwrap_or(self.registration.expires);
+        let granted = granted(response, &self.contact).unwrap_or(self.registration.expires);
+        self.former.clear();
         if granted == 0 {
             return self.fail(wire, now, 500, None);
         }
@@ -376,12 +423,21 @@ pub(crate) fn is_valid(registration: &Registration) -> bool {
         .all(|text| is_clean(text.as_bytes()) && Uri::parse(text.as_bytes()).is_some())
 }
 
-/// The expiry that the registrar granted to our Contact, else to all (RFC 3261 §10.2.4).
-fn granted(response: &Message<'_>, contact_user: &[u8]) -> Option<u32> {
-    let ours = response
-        .values(Name::Contact)
-        .filter_map(Address::parse)
-        .find(|contact| contact.parsed_uri().is_some_and(|uri| uri.user == contact_user));
+/// The expiry that the registrar granted to our Contact, else to one with its user (the registrar may have written
+/// another address into it), else to all (RFC 3261 §10.2.4).
+fn granted(response: &Message<'_>, contact: &str) -> Option<u32> {
+    let told = Uri::parse(contact.as_bytes())?;
+    let is_like = |contact: &Address<'_>, exact: bool| {
+        contact.parsed_uri().is_some_and(|uri| {
+            let same_place = uri.host.eq_ignore_ascii_case(told.host) && uri.port == told.port;
+            uri.user == told.user && (same_place || !exact)
+        })
+    };
+    let of = |exact| {
+        let mut contacts = response.values(Name::Contact).filter_map(Address::parse);
+        contacts.find(|contact| is_like(contact, exact))
+    };
+    let ours = of(true).or_else(|| of(false));
     let by_contact = ours.and_then(|contact| {
         // Without brackets the parameter may have been meant for the header all the same.
         let in_uri = || {
@@ -436,7 +492,8 @@ mod tests {
              Contact: <sip:other@h>;expires=10, <sip:k9@h:5060>;q=1;expires=120\r\nExpires: 3600\r\n\r\n";
         let mut scratch = Vec::new();
         let message = Message::parse(text.as_bytes(), &mut scratch).unwrap();
-        assert_eq!(granted(&message, b"k9"), Some(120));
-        assert_eq!(granted(&message, b"absent"), Some(3600));
+        assert_eq!(granted(&message, "sip:k9@192.0.2.1:5060"), Some(120));
+        assert_eq!(granted(&message, "sip:absent@h"), Some(3600));
+        assert_eq!(granted(&message, "sip:other@h;transport=tcp"), Some(10));
     }
 }

@@ -13,7 +13,7 @@ use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
 use crate::config::{
-    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Secret, Transport, TrunkConfig,
+    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Reliable, Secret, Transport, TrunkConfig,
 };
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
@@ -331,6 +331,17 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         channels: trunk.channels,
         calls_per_second: trunk.calls_per_second,
         failover: trunk.failover.clone(),
+        longest_ring: (trunk.ring_seconds > 0).then(|| seconds(trunk.ring_seconds)),
+        longest_call: (trunk.call_seconds > 0).then(|| seconds(trunk.call_seconds)),
+        extensions: sip::Extensions {
+            reliable: match trunk.reliable {
+                Reliable::No => sip::ReliableProvisional::No,
+                Reliable::Peer => sip::ReliableProvisional::Peer,
+                Reliable::Required => sip::ReliableProvisional::Required,
+            },
+            timer: trunk.session_timer,
+            update: trunk.update,
+        },
         options_every: (trunk.options_seconds > 0).then(|| seconds(trunk.options_seconds)),
         options_failures: trunk.options_failures,
         ..Trunk::new(trunk.name.clone(), trunk.host.clone())

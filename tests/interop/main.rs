@@ -16,6 +16,7 @@ mod bare;
 mod calls;
 mod certificates;
 mod demo;
+mod hearing;
 mod kamailio;
 mod keys;
 mod names;

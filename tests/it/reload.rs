@@ -189,6 +189,29 @@ impl Registered {
 }
 
 #[test]
+fn trunk_whose_name_leads_elsewhere_is_registered_with_at_once() {
+    let mut registered = Registered::new();
+    assert!(!registered.grant());
+    registered.input(Input::TrunkResolved {
+        trunk: TrunkName::new("trunk"),
+        targets: vec!["127.0.12.9:5060".parse().unwrap(), REGISTRAR.parse().unwrap()],
+        local: "127.0.10.1:5060".parse().unwrap(),
+    });
+    registered.pass(seconds(1));
+    assert!(
+        registered.requests.is_empty(),
+        "where it is registered is still there"
+    );
+    registered.input(Input::TrunkResolved {
+        trunk: TrunkName::new("trunk"),
+        targets: vec!["127.0.12.9:5060".parse().unwrap()],
+        local: "127.0.10.1:5060".parse().unwrap(),
+    });
+    registered.pass(Duration::from_millis(100));
+    assert_eq!(registered.requests.len(), 1);
+}
+
+#[test]
 fn removed_trunk_without_calls_is_left_at_once() {
     let mut registered = Registered::new();
     assert!(!registered.grant());

@@ -1,18 +1,14 @@
 //! What a request must and must not say to be served (RFC 3261 §8.2).
 
+use super::Extensions;
 use crate::message::{Address, Message, Name, Writer};
 
 /// The Unsupported line for a request that requires what we do not have (RFC 3261 §8.2.2.3).
-pub(crate) fn unsupported(request: &Message<'_>) -> Option<Vec<u8>> {
-    let known = |option: &[u8]| {
-        [&b"timer"[..], b"100rel"]
-            .iter()
-            .any(|ours| option.eq_ignore_ascii_case(ours))
-    };
+pub(crate) fn unsupported(request: &Message<'_>, extensions: Extensions) -> Option<Vec<u8>> {
     let unknown: Vec<&[u8]> = [Name::Require, Name::ProxyRequire]
         .into_iter()
         .flat_map(|name| request.values(name))
-        .filter(|option| !known(option))
+        .filter(|option| !extensions.knows(option))
         .collect();
     if unknown.is_empty() {
         return None;

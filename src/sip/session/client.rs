@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ALLOW, Change, MAX_DIALOGS, SUPPORTED, Session, State, sdp_hash};
+use super::{Change, Extensions, MAX_DIALOGS, ReliableProvisional, Session, State, sdp_hash};
 use crate::dialog::{Ack, Dialog};
 use crate::event::{Event, Invite, InviteError, SessionId};
 use crate::identity::check_header;
@@ -50,7 +50,7 @@ impl Session {
         check(&invite)?;
         let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
         let path = entry.best_path(now).ok_or(InviteError::NoTarget)?;
-        let contact = entry.contact();
+        let (contact, extensions) = (entry.contact(), entry.peer.extensions);
         let (uri, routes) = entry.addressing(&invite.uri);
         let nonce = wire.random();
         let mut session = Self::new(
@@ -68,6 +68,7 @@ impl Session {
             .into();
         session.remote = name_addr(None, &invite.to).into_bytes().into();
         session.contact = contact;
+        session.extend(extensions);
         session.cseq = 1;
         session.tried.push(path.remote);
         session.send_invite(wire, now, path, &uri, &invite, &routes)?;
@@ -90,6 +91,8 @@ impl Session {
             wire.config.session_expires,
             wire.config.min_session_expires,
         );
+        let Extensions { reliable, timer, .. } = self.extensions;
+        let (allow, supported) = (self.extensions.allow(), self.extensions.supported());
         let owner = Owner::Session(self.id, Purpose::Invite);
         let sent = wire.request(now, path, owner, Method::Invite, |via| {
             let mut writer = Writer::request("INVITE", uri.as_bytes());
@@ -106,10 +109,17 @@ impl Session {
             writer.header("Call-ID", &self.call_id);
             writer.header_fmt("CSeq", format_args!("{} INVITE", self.cseq));
             writer.header_fmt("Contact", format_args!("<{}>", self.contact));
-            writer.header("Allow", ALLOW.as_bytes());
-            writer.header("Supported", SUPPORTED.as_bytes());
-            writer.header_fmt("Session-Expires", format_args!("{expires}"));
-            writer.header_fmt("Min-SE", format_args!("{min_se}"));
+            writer.header("Allow", allow.as_bytes());
+            if !supported.is_empty() {
+                writer.header("Supported", supported.as_bytes());
+            }
+            if reliable == ReliableProvisional::Required {
+                writer.header("Require", b"100rel");
+            }
+            if timer {
+                writer.header_fmt("Session-Expires", format_args!("{expires}"));
+                writer.header_fmt("Min-SE", format_args!("{min_se}"));
+            }
             for (name, value) in &invite.headers {
                 writer.header(name, value.as_bytes());
             }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::refresh::Refresh;
-use super::{ALLOW, SUPPORTED, Session, State, refresh, sdp_hash};
+use super::{Session, State, refresh, sdp_hash};
 use crate::event::Event;
 use crate::message::{Message, Method};
 use crate::reason::retry_after;
@@ -97,7 +97,7 @@ impl Session {
 
     /// Sends a re-INVITE: with a new offer, or with our SDP as it was.
     fn send_offer(&mut self, wire: &mut Wire, now: Instant, sdp: Option<Vec<u8>>) {
-        let mut lines = format!("Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n").into_bytes();
+        let mut lines = self.extensions.lines().into_bytes();
         lines.extend_from_slice(&self.refresh.request_lines(wire.config.min_session_expires));
         let body = sdp.clone().unwrap_or_else(|| self.local_sdp.clone());
         let body = ("application/sdp", body.as_slice());
@@ -114,7 +114,7 @@ impl Session {
             self.send_offer(wire, now, None);
             return true;
         }
-        let mut lines = format!("Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n").into_bytes();
+        let mut lines = self.extensions.lines().into_bytes();
         lines.extend_from_slice(&self.refresh.request_lines(wire.config.min_session_expires));
         let sent = self.send_in(wire, now, self.current, Purpose::Update, &lines, ("", b""));
         self.exchange.offering = sent.map(|transaction| Offering {

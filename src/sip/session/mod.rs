@@ -2,12 +2,14 @@
 //!
 //! In: commands of the owner, requests and responses of the dialog, time. Out: messages by [`Wire`], events for the
 //! owner. Exactly one last event is told. One file per concern: `client` and `server` (the INVITE), `exchange`
-//! (re-INVITE and UPDATE, RFC 3264, 3311), `refresh` (RFC 4028), `reliable` (RFC 3262), `info` (digits), `release`
+//! (re-INVITE and UPDATE, RFC 3264, 3311), `refresh` (RFC 4028), `reliable` (RFC 3262), `extensions` (which of
+//! them a peer gets), `info` (digits), `release`
 //! (CANCEL and BYE). It must never send BYE before the ACK of its own 2xx (RFC 3261 §15), nor leave a 2xx without ACK.
 
 mod acceptable;
 mod client;
 mod exchange;
+mod extensions;
 mod failover;
 mod info;
 mod refresh;
@@ -31,6 +33,7 @@ use crate::wire::{Owner, Path, Purpose, Report, Wire};
 
 pub(crate) use acceptable::{has_contact, takes_sdp, unsupported};
 use exchange::Exchange;
+pub use extensions::{Extensions, ReliableProvisional};
 use failover::Change;
 use refresh::Refresh;
 pub(crate) use refresh::is_too_brief;
@@ -38,10 +41,6 @@ use reliable::Reliable;
 use server::Repeat;
 pub(crate) use server::peer_values;
 
-/// Methods we take, for Allow.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, INFO";
-/// Extensions we have, for Supported.
-pub(crate) const SUPPORTED: &str = "timer, 100rel";
 /// Most dialogs of one INVITE.
 const MAX_DIALOGS: usize = 16;
 
@@ -64,6 +63,7 @@ pub(crate) enum State {
 pub(crate) struct Session {
     pub id: SessionId,
     pub peer: PeerId,
+    extensions: Extensions,
     /// We sent the INVITE and so chose the Call-ID.
     caller: bool,
     /// The secret in our tag.
@@ -124,6 +124,7 @@ impl Session {
         Self {
             id,
             peer,
+            extensions: Extensions::default(),
             caller,
             nonce,
             tag,
@@ -479,7 +480,7 @@ impl Session {
             _ => dialog.remote_cseq = Some(request.cseq.number),
         }
         dialog.path = path;
-        if let Some(unsupported) = unsupported(request) {
+        if let Some(unsupported) = unsupported(request, self.extensions) {
             return self.answer_request(wire, now, request, path, 420, &unsupported);
         }
         let refreshes = matches!(method, Method::Invite | Method::Update);
@@ -493,14 +494,14 @@ impl Session {
             Method::Prack => self.on_prack(wire, now, request, path),
             Method::Info => self.on_info(wire, now, request, path),
             Method::Options => {
-                let lines = format!("Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n");
+                let lines = self.extensions.lines();
                 self.answer_request(wire, now, request, path, 200, lines.as_bytes());
             }
             Method::Refer => self.answer_request(wire, now, request, path, 603, b""),
             Method::Notify => self.answer_request(wire, now, request, path, 481, b""),
             method => {
                 let status = if method == Method::Other { 501 } else { 405 };
-                let lines = format!("Allow: {ALLOW}\r\n");
+                let lines = format!("Allow: {}\r\n", self.extensions.allow());
                 self.answer_request(wire, now, request, path, status, lines.as_bytes());
             }
         }

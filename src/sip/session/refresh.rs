@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, State};
+use super::{Extensions, Session, State};
 use crate::event::{Ended, Reason};
 use crate::message::{Message, Name, SessionExpires};
 use crate::wire::Wire;
@@ -110,6 +110,14 @@ pub(crate) fn is_too_brief(request: &Message<'_>, min: u32) -> bool {
 }
 
 impl Session {
+    /// Takes the extensions that the peer gets.
+    pub(super) fn extend(&mut self, extensions: Extensions) {
+        self.extensions = extensions;
+        if !extensions.update {
+            self.refresh.give_up_update();
+        }
+    }
+
     /// Takes the timer of a peer's INVITE, re-INVITE or UPDATE and decides who refreshes.
     pub(super) fn note_refresh_of_request(&mut self, wire: &Wire, now: Instant, request: &Message<'_>) {
         let refresh = &mut self.refresh;
@@ -127,7 +135,7 @@ impl Session {
                 // A peer that does not know timers cannot refresh; one that does shall, unless it asks us to.
                 refresh.refresher_uac = refresh.peer_supports && asked.refresher_uac != Some(false);
             }
-            None if refresh.peer_supports => {
+            None if refresh.peer_supports && self.extensions.timer => {
                 refresh.seconds = wire.config.session_expires;
                 refresh.refresher_uac = true;
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ALLOW, SUPPORTED, Session, State, sdp_hash};
+use super::{ReliableProvisional, Session, State, sdp_hash};
 use crate::dialog::Dialog;
 use crate::event::{Ended, Event, Reason, SessionId};
 use crate::message::{Message, Name, Writer};
@@ -56,7 +56,12 @@ impl Session {
         session.invite_cseq = request.cseq.number;
         session.remote_sdp = sdp.map(sdp_hash);
         session.local_is_answer = sdp.is_some();
-        session.reliable.required = request.lists(Name::Require, "100rel");
+        if let Some(entry) = wire.peers.get(peer) {
+            session.extend(entry.peer.extensions);
+        }
+        let always = session.extensions.reliable == ReliableProvisional::Required;
+        session.reliable.required =
+            request.lists(Name::Require, "100rel") || (always && request.lists(Name::Supported, "100rel"));
         session.note_refresh_of_request(wire, now, request);
         let ring_limit = wire.config.ring_limit;
         // RFC 3261 §13.3.1: an INVITE may itself say how long it waits.
@@ -86,7 +91,7 @@ impl Session {
     pub(super) fn dialog_lines(&self) -> Vec<u8> {
         let mut writer = Writer::fragment();
         writer.header_fmt("Contact", format_args!("<{}>", self.contact));
-        writer.header("Allow", ALLOW.as_bytes());
+        writer.header("Allow", self.extensions.allow().as_bytes());
         writer.into_lines().unwrap_or_default()
     }
 
@@ -111,7 +116,7 @@ impl Session {
     pub(super) fn send_success(&mut self, wire: &mut Wire, now: Instant, key: Key, cseq: u32) {
         self.refresh.restart(now);
         let mut lines = self.dialog_lines();
-        lines.extend_from_slice(format!("Supported: {SUPPORTED}\r\n").as_bytes());
+        lines.extend_from_slice(format!("Supported: {}\r\n", self.extensions.supported()).as_bytes());
         lines.extend_from_slice(&self.refresh.response_lines());
         let sdp = std::mem::take(&mut self.local_sdp);
         let agreed = std::mem::take(&mut self.reliable.agreed);

@@ -138,6 +138,10 @@ impl Exchange {
         call.caller.answered_at = Some(at);
         call.details.answered_at = Some(at);
         call.details.language.get_or_insert(call.language);
+        if let Some(longest) = self.settings.trunks[Self::index_of(call.caller.peer)].longest_call {
+            self.timers
+                .set(call.key, Timer::CallerLimit, now.monotonic + longest);
+        }
         let answer = call.caller.answer.take().unwrap_or_default();
         self.open_or_update_stream(call, Side::Caller);
         self.endpoint.answer(now.monotonic, call.caller.session, answer);

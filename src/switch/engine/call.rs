@@ -26,11 +26,16 @@ pub(super) enum Timer {
     Flow(TimerName),
     /// A call that was one too many for its trunk's second goes out.
     Dial,
+    /// A leg rings for longer than its trunk may.
+    TrunkRing,
+    /// The caller's leg, or the dialled one, lasts for longer than its trunk may carry a call.
+    CallerLimit,
+    CalleeLimit,
     /// A stream's totals should have come by now.
     Totals,
 }
 
-pub(super) const ALL_TIMERS: [Timer; 10] = [
+pub(super) const ALL_TIMERS: [Timer; 13] = [
     Timer::Flow(TimerName::Input),
     Timer::Flow(TimerName::AfterZip),
     Timer::Flow(TimerName::Ring),
@@ -40,6 +45,9 @@ pub(super) const ALL_TIMERS: [Timer; 10] = [
     Timer::Flow(TimerName::Menu),
     Timer::Flow(TimerName::Session),
     Timer::Dial,
+    Timer::TrunkRing,
+    Timer::CallerLimit,
+    Timer::CalleeLimit,
     Timer::Totals,
 ];
 

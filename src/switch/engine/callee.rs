@@ -124,6 +124,10 @@ impl Exchange {
                 };
                 call.callee = Some(Leg::dialled(session, setup, local));
                 self.note(now, call, Some(number), told);
+                if let Some(longest) = self.settings.trunks[index].longest_ring {
+                    self.timers
+                        .set(call.key, Timer::TrunkRing, now.monotonic + longest);
+                }
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
                 if another.is_ok() {
                     self.endpoint.hurry(now.monotonic, session);
@@ -321,6 +325,12 @@ impl Exchange {
         }
         leg.state = LegState::Answered;
         leg.answered_at = Some(at);
+        let longest = self.settings.trunks[Self::index_of(leg.peer)].longest_call;
+        self.timers.cancel(call.key, Timer::TrunkRing);
+        if let Some(longest) = longest {
+            self.timers
+                .set(call.key, Timer::CalleeLimit, now.monotonic + longest);
+        }
         self.trust_media(call, Side::Callee);
         self.open_or_update_stream(call, Side::Callee);
         self.note(now, call, Some(number), EventKind::Answered);

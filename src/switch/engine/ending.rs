@@ -96,6 +96,21 @@ impl Exchange {
         }
     }
 
+    /// The caller's trunk carries no call for longer.
+    pub(super) fn end_for_limit(&mut self, now: Now, call: &mut Call) {
+        if call.ending.is_none() {
+            let reason = "trunk_call_limit".to_owned();
+            self.note(
+                now,
+                call,
+                Some(call.caller.number),
+                EventKind::Decision { reason },
+            );
+            let disposition = call.run.disposition_if_abandoned();
+            self.end_by_flow(now, call, disposition, 503);
+        }
+    }
+
     /// Writes down how the dialled leg ended and lets go of its session and stream.
     pub(super) fn end_callee(
         &mut self,
@@ -107,6 +122,8 @@ impl Exchange {
     ) {
         call.dialling = None;
         let Some(mut leg) = call.callee.take() else { return };
+        self.timers.cancel(call.key, Timer::TrunkRing);
+        self.timers.cancel(call.key, Timer::CalleeLimit);
         let at = UtcMicros::from(now.wall);
         if std::mem::take(&mut call.bridged) {
             let stream = call.caller.seat.stream;

@@ -173,6 +173,8 @@ impl Exchange {
             let targets = self.lines[index].targets.clone();
             self.lines[index].take_targets(now.monotonic, targets, registrars);
             self.set_peer(index);
+            self.endpoint
+                .follow_registrar(now.monotonic, Self::peer_id(index));
         }
     }
 
@@ -198,6 +200,9 @@ impl Exchange {
         self.guard_door(now, index);
         if begins && !self.draining {
             self.register(now, index);
+        } else {
+            self.endpoint
+                .follow_registrar(now.monotonic, Self::peer_id(index));
         }
     }
 
@@ -215,6 +220,7 @@ impl Exchange {
             credentials: trunk.credentials.clone(),
             accepts: trunk.accepts.clone(),
             route: trunk.route.clone(),
+            extensions: trunk.extensions,
             ..Peer::new(Self::peer_id(index), local, line.targets.clone())
         });
     }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::call::disposition::LegDisposition;
 use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::call::timers::CallKey;
@@ -266,6 +267,10 @@ impl Engine {
             self.with_call(now, key, |exchange, call| match timer {
                 Timer::Flow(name) => call.pending.push_back(FlowEvent::TimerFired(name)),
                 Timer::Dial => exchange.dial_waiting(now, call),
+                Timer::TrunkRing | Timer::CalleeLimit => {
+                    exchange.hang_up_callee(now, call, LegDisposition::LimitReached)
+                }
+                Timer::CallerLimit => exchange.end_for_limit(now, call),
                 Timer::Totals => exchange.close_without_totals(call),
             });
             self.drain_sip(now);

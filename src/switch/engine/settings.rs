@@ -53,6 +53,12 @@ pub struct Trunk {
     pub calls_per_second: u32,
     /// Final answers after which another trunk is tried.
     pub failover: Vec<u16>,
+    /// The longest that a call dialled rings, beside what its flow says.
+    pub longest_ring: Option<Duration>,
+    /// The longest that a call lasts after its answer, in either direction.
+    pub longest_call: Option<Duration>,
+    /// Extensions that requests to it use.
+    pub extensions: sip::Extensions,
     /// Between two OPTIONS; none sends none.
     pub options_every: Option<Duration>,
     /// OPTIONS that fail in a row until it counts as down.
@@ -104,6 +110,9 @@ impl Trunk {
             channels: 1000,
             calls_per_second: 0,
             failover: DEFAULT_FAILOVER.to_vec(),
+            longest_ring: None,
+            longest_call: None,
+            extensions: sip::Extensions::default(),
             options_every: None,
             options_failures: 3,
         }

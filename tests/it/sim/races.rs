@@ -406,6 +406,70 @@ fn race_47_the_end_of_the_longest_talk_during_a_reinvite_ends_both_legs_and_answ
 }
 
 #[test]
+fn race_47_a_call_that_lasts_for_longer_than_its_trunk_may_carry_it_ends_also_during_a_reinvite() {
+    let limited = || {
+        World::with(1, QUIET, |trunks| {
+            for trunk in trunks {
+                trunk.longest_call = Some(seconds(60));
+            }
+        })
+    };
+    for early in [None, Some(5), Some(20), Some(31)] {
+        let mut world = limited();
+        world.offices = Box::new(|_, _| office());
+        let caller = world.call(Duration::ZERO, ROUTE, Habits::default());
+        world.run(seconds(5));
+        let office = dialled(&world, 0);
+        world.arrange(Duration::ZERO, caller, Deed::Speak);
+        if let Some(early) = early {
+            // Both were answered when the office was, a second after the call began.
+            world.arrange(
+                seconds(61) - milliseconds(early) - world.elapsed(),
+                office,
+                Deed::Reinvite,
+            );
+        }
+        world.run(seconds(53));
+        assert!(sent(&world, office, "BYE").is_empty() && sent(&world, caller, "BYE").is_empty());
+        world.run(seconds(5));
+        assert_eq!(sent(&world, office, "BYE").len(), 1, "{early:?}");
+        assert_eq!(sent(&world, caller, "BYE").len(), 1, "{early:?}");
+        end(&mut world);
+    }
+    // The same of a call with one leg.
+    let mut world = limited();
+    let caller = world.call(Duration::ZERO, ECHO, doing(&[(100, Deed::Speak)]));
+    world.run(seconds(58));
+    assert!(sent(&world, caller, "BYE").is_empty());
+    world.run(seconds(5));
+    assert_eq!(sent(&world, caller, "BYE").len(), 1);
+    end(&mut world);
+}
+
+#[test]
+fn an_office_that_rings_for_longer_than_its_trunk_may_is_cancelled_and_did_not_answer() {
+    let mut world = World::with(1, QUIET, |trunks| {
+        for trunk in trunks {
+            trunk.longest_ring = Some(seconds(10));
+        }
+    });
+    world.offices = Box::new(|_, _| doing(&[(0, RINGS)]));
+    world.call(Duration::ZERO, ROUTE, Habits::default());
+    world.run(seconds(9));
+    let office = dialled(&world, 0);
+    assert!(sent(&world, office, "CANCEL").is_empty());
+    world.run(seconds(2));
+    assert_eq!(sent(&world, office, "CANCEL").len(), 1);
+    world.run(seconds(2));
+    let legs = legs(&world);
+    assert!(
+        legs.iter().any(|leg| leg.disposition == LegDisposition::NoAnswer),
+        "{legs:?}"
+    );
+    end(&mut world);
+}
+
+#[test]
 fn race_48_redirections_are_followed_nowhere() {
     for status in [300, 301, 302, 305, 380] {
         let mut world = world();

@@ -15,6 +15,7 @@ mod calls;
 mod conformance;
 mod connections;
 mod explorer;
+mod extensions;
 mod failover;
 mod faults;
 mod late_messages;

@@ -290,6 +290,19 @@ impl Net {
         self.script_from("127.0.1.2:5060", text);
     }
 
+    /// The scripted peer sends over another transport than UDP.
+    pub fn script_on(&mut self, transport: Transport, text: &str) {
+        let (now, remote, local) = (self.now, address("127.0.1.2:5060"), self.nodes[0].address);
+        let input = Input::Received {
+            local,
+            source: remote,
+            transport,
+            bytes: text.as_bytes(),
+        };
+        self.nodes[0].endpoint.handle_input(now, input);
+        self.drain(0);
+    }
+
     pub fn script_from(&mut self, from: &str, text: &str) {
         self.deliver(address(from), self.nodes[0].address, text.as_bytes());
     }

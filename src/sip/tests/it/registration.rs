@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip::{Credentials, Event, Peer, Registration};
+use sip::{Credentials, Event, Peer, Registration, Transport};
 
 use crate::net::{Net, PEER, address, header};
 
@@ -218,6 +218,120 @@ fn the_address_that_the_registrar_sees_is_told() {
         address: address("203.0.113.9:40000"),
     };
     assert_eq!(net.nodes[0].events[0], seen);
+}
+
+#[test]
+fn a_connection_teaches_our_address_but_never_its_own_port() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        for (told, learnt) in [
+            (";received=203.0.113.9;rport=40000", Some("203.0.113.9:5060")),
+            (";received=127.0.1.1;rport=40000", None),
+            (";rport=40000", None),
+        ] {
+            let mut net = registrar_net();
+            let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+            peer.transport = transport;
+            net.endpoint(0).set_peer(peer);
+            register(&mut net);
+            let request = net.got("REGISTER");
+            let answer = crate::net::response(&request, "200 OK", "r", "Expires: 60\r\n", "");
+            net.script_on(transport, &answer.replace(";rport", told));
+            let seen = net.nodes[0].events.iter().find_map(|event| match event {
+                Event::PublicAddress { address, .. } => Some(*address),
+                _ => None,
+            });
+            assert_eq!(seen, learnt.map(address), "{transport:?} {told}");
+            assert!(net.names(0).iter().any(|name| name == "Registered"));
+        }
+    }
+}
+
+#[test]
+fn a_contact_that_changed_is_removed_by_the_register_that_replaces_it() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    let first = header(&request, "Contact").replace(";expires=3600", "");
+    assert_eq!(contacts(&request).len(), 1);
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("203.0.113.9:40000"));
+    net.endpoint(0).set_peer(peer);
+    net.inbox.clear();
+    register(&mut net);
+    let again = net.got("REGISTER");
+    let second = header(&again, "Contact").replace(";expires=3600", "");
+    assert!(second.contains("@203.0.113.9:40000"), "{second}");
+    let gone = format!("{first};expires=0");
+    assert_eq!(contacts(&again), [format!("{second};expires=3600"), gone.clone()]);
+    // Before that is granted we leave: the registrar may hold either.
+    net.inbox.clear();
+    net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+    net.run(Duration::from_millis(20));
+    let last = net.got("REGISTER");
+    assert_eq!(contacts(&last), [format!("{second};expires=0"), gone]);
+}
+
+#[test]
+fn a_contact_that_the_registrar_has_removed_is_named_no_more() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("203.0.113.9:40000"));
+    net.endpoint(0).set_peer(peer);
+    net.inbox.clear();
+    register(&mut net);
+    let again = net.got("REGISTER");
+    net.reply(&again, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.inbox.clear();
+    register(&mut net);
+    assert_eq!(contacts(&net.got("REGISTER")).len(), 1);
+}
+
+#[test]
+fn a_registrar_that_moved_is_registered_with_at_once_and_not_for_every_turn_of_its_name() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let request = net.got("REGISTER");
+    net.reply(&request, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.inbox.clear();
+    let moves = |net: &mut Net, targets: &[&str]| {
+        let targets = targets.iter().map(|text| address(text)).collect();
+        let peer = Peer::new(PEER, address("127.0.1.1:5060"), targets);
+        net.endpoint(0).set_peer(peer);
+        net.act(0, |endpoint, now| endpoint.follow_registrar(now, PEER));
+        net.run(Duration::from_millis(50));
+        let registers = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER");
+        let places: Vec<String> = registers.map(|sent| sent.to.to_string()).collect();
+        places
+    };
+    // More addresses, or another order: the one that we use is still there.
+    let none: [&str; 0] = [];
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060", "127.0.1.2:5060"]), none);
+    assert_eq!(moves(&mut net, &[]), none, "an empty answer is no news");
+    assert_eq!(moves(&mut net, &["127.0.1.3:5060"]), ["127.0.1.3:5060"]);
+    let again = net.got("REGISTER");
+    let answer = crate::net::response(&again, "200 OK", "r", "Expires: 3600\r\n", "");
+    net.script_from("127.0.1.3:5060", &answer);
+    net.inbox.clear();
+    assert_eq!(
+        moves(&mut net, &["127.0.1.4:5060"]),
+        none,
+        "it moved a moment ago"
+    );
+    net.seconds(61);
+    let last = net.inbox.iter().rfind(|sent| sent.kind() == "REGISTER").unwrap();
+    assert_eq!(last.to.to_string(), "127.0.1.4:5060");
+}
+
+fn contacts(request: &str) -> Vec<String> {
+    let lines = request.split("\r\n");
+    lines
+        .filter_map(|line| line.strip_prefix("Contact: "))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
