@@ -438,7 +438,7 @@ fn definitions_that_cannot_be_heard_are_refused() {
             .all(|tone| tone.check().is_ok())
     );
     assert_eq!(tone(&[], &[]).check(), Err(ToneError::Frequencies(0)));
-    assert_eq!(tone(&[f32::NAN], &[]).check().is_err(), true);
+    assert!(tone(&[f32::NAN], &[]).check().is_err());
     assert_eq!(tone(&[440.0, 460.0], &[]).check(), Err(ToneError::TooNear));
     assert_eq!(tone(&[425.0], &[500]).check(), Err(ToneError::Cadence));
     assert_eq!(tone(&[425.0], &[50, 50]).check(), Err(ToneError::Cadence));
