@@ -4,7 +4,8 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use crate::clip::Clip;
-use crate::codec::CLOCK_RATE;
+use crate::codec::{CLOCK_RATE, FRAME_TICKS};
+use crate::digit::Digit;
 
 /// Two seconds of 440 + 480 Hz, four of silence: the far end rings. Repeat it.
 pub fn ringback() -> Clip {
@@ -24,6 +25,39 @@ pub fn reorder() -> Clip {
 /// A short beep over the talk: one minute is left. Play it once.
 pub fn warning() -> Clip {
     cadence(&[1400.0], -20.0, 200, 0)
+}
+
+/// The low and the high tone of each key, by its event code (ITU-T Q.23).
+const KEYS: [(f64, f64); 16] = [
+    (941.0, 1336.0),
+    (697.0, 1209.0),
+    (697.0, 1336.0),
+    (697.0, 1477.0),
+    (770.0, 1209.0),
+    (770.0, 1336.0),
+    (770.0, 1477.0),
+    (852.0, 1209.0),
+    (852.0, 1336.0),
+    (852.0, 1477.0),
+    (941.0, 1209.0),
+    (941.0, 1477.0),
+    (697.0, 1633.0),
+    (770.0, 1633.0),
+    (852.0, 1633.0),
+    (941.0, 1633.0),
+];
+
+/// 20 ms of a key as a tone: the frame of this number of a press. Low group −9 dBm0, high group −7 dBm0.
+pub fn key(digit: Digit, frame: u16) -> [i16; FRAME_TICKS] {
+    let (low, high) = KEYS[usize::from(digit.event() & 15)];
+    let sine = |frequency: f64, level: f64, at: usize| {
+        let time = at as f64 / f64::from(CLOCK_RATE);
+        f64::from(i16::MAX) * 10f64.powf((level - 3.17) / 20.0) * (TAU * frequency * time).sin()
+    };
+    std::array::from_fn(|index| {
+        let at = usize::from(frame) * FRAME_TICKS + index;
+        (sine(low, -9.0, at) + sine(high, -7.0, at)).round() as i16
+    })
 }
 
 /// `level` is that of each frequency in dBm0, where a full-scale sine has 3.17 dBm0 (µ-law, ITU-T G.711).

@@ -70,9 +70,9 @@ impl DigitEar {
         self.muted = self.muted.max(samples);
     }
 
-    /// Whether a key is down now.
-    pub fn is_down(&self) -> bool {
-        self.down.is_some()
+    /// The key that is down now.
+    pub fn down(&self) -> Option<Digit> {
+        self.down
     }
 
     /// Takes a sample, or silence in place of a lost one. Returns the key when a press is certain.

@@ -25,7 +25,8 @@ pub(super) struct Machine {
     /// Speech in milliseconds.
     pub greeting: u32,
     pub beep: Segment,
-    pub confidence: f32,
+    /// In percent.
+    pub confidence: u8,
 }
 
 /// Tells speech from silence, and what follows it.
@@ -96,12 +97,12 @@ impl GreetingEar {
     }
 
     fn machine(&self, beep: Segment) -> Machine {
-        let long = if self.greeting >= LONG_GREETING { 0.1 } else { 0.0 };
-        let first = if self.waits == 0 { 0.15 } else { 0.0 };
+        let long = if self.greeting >= LONG_GREETING { 10 } else { 0 };
+        let first = if self.waits == 0 { 15 } else { 0 };
         Machine {
             greeting: self.greeting,
             beep,
-            confidence: 0.65 + long + first,
+            confidence: 65 + long + first,
         }
     }
 

@@ -53,17 +53,17 @@ impl Listening {
 }
 
 /// Something heard in the audio.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     pub sound: Sound,
-    /// 0 to 1.
-    pub confidence: f32,
+    /// How sure it is, in percent.
+    pub confidence: u8,
     /// Speech before it, since listening began.
     pub speech_before: Duration,
 }
 
 /// What was heard.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sound {
     /// A key, told once the press is certain.
     Digit(Digit),
@@ -155,9 +155,9 @@ impl Ears {
         }
     }
 
-    /// Whether a key is heard down now.
-    pub fn is_digit_down(&self) -> bool {
-        self.digits.as_ref().is_some_and(DigitEar::is_down)
+    /// The key that is heard down now.
+    pub fn digit_down(&self) -> Option<Digit> {
+        self.digits.as_ref().and_then(DigitEar::down)
     }
 
     /// Whether there is still something to listen for.
@@ -174,7 +174,7 @@ impl Ears {
         if let Some(digit) = self.digits.as_mut().and_then(|ear| ear.hear(sample, lost)) {
             self.heard.push(Heard {
                 sound: Sound::Digit(digit),
-                confidence: 1.0,
+                confidence: 100,
                 speech_before: Duration::ZERO,
             });
         }
@@ -221,8 +221,8 @@ impl LineEar {
             );
         }
         match information {
-            Some(Information::Unspecified) => tell(Sound::Information(Information::Unspecified), 0.9),
-            Some(code) => tell(Sound::Information(code), 0.97),
+            Some(Information::Unspecified) => tell(Sound::Information(Information::Unspecified), 90),
+            Some(code) => tell(Sound::Information(code), 97),
             None => {}
         }
         if let Some(machine) = machine {

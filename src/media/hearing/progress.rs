@@ -161,7 +161,7 @@ pub(super) struct Found {
     pub says: Progress,
     /// How long it was listened to, in milliseconds.
     pub time: u32,
-    pub confidence: f32,
+    pub confidence: u8,
 }
 
 impl ProgressEar {
@@ -252,7 +252,7 @@ impl ProgressEar {
 
 impl Rhythm {
     /// Lives through a frame. Tells how sure the tone is when it first is.
-    fn beat(&mut self, cadence: &[u32], sounds: bool, power: f32) -> Option<f32> {
+    fn beat(&mut self, cadence: &[u32], sounds: bool, power: f32) -> Option<u8> {
         if sounds != self.sounding {
             self.turn(cadence, sounds);
         }
@@ -274,12 +274,12 @@ impl Rhythm {
         let sure = match cadence {
             [] => {
                 self.time = lasted;
-                (sounds && lasted >= CONTINUOUS).then_some(0.9)
+                (sounds && lasted >= CONTINUOUS).then_some(90)
             }
             _ => {
                 let slow = cadence[0] >= 1000 && self.fitted >= 1;
                 let fast = self.fitted >= 3 && self.time >= CADENCED;
-                (slow || fast).then(|| (0.92 + 0.02 * self.fitted.min(4) as f32).min(0.98))
+                (slow || fast).then(|| 90 + 2 * self.fitted.min(4) as u8)
             }
         };
         match sure {

@@ -339,7 +339,7 @@ fn a_busy_tone_is_certain_within_two_seconds_and_survives_lost_packets() {
             panic!("{heard:?}");
         };
         assert_eq!(says, Progress::Busy);
-        assert!(after <= Duration::from_secs(2) && heard[0].confidence >= 0.9);
+        assert!(after <= Duration::from_secs(2) && heard[0].confidence >= 90);
     }
 }
 
@@ -523,7 +523,7 @@ fn a_greeting_with_a_beep_is_a_machine_and_a_beep_alone_or_in_a_talk_is_not() {
         let heard = hear(&line_only(), &wire.coded(), |_| false);
         assert!(
             matches!(heard[..], [Heard { sound: Sound::Machine { frequency: told, .. }, confidence, .. }]
-                if (f32::from(told) - frequency).abs() <= 0.03 * frequency && confidence > 0.6),
+                if (f32::from(told) - frequency).abs() <= 0.03 * frequency && confidence > 60),
             "{frequency}: {heard:?}"
         );
     }
