@@ -99,6 +99,7 @@ impl Exchange {
             start: self.start(),
             sdp_id: self.random.next_u32() >> 1,
             silence_after: Some(NO_SOUND_AT_ALL),
+            digits: self.settings.trunks[index].digits,
         };
         let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.codecs);
         let asked = Asked {

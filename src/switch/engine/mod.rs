@@ -13,6 +13,7 @@ mod choice;
 mod ending;
 mod exchange;
 mod guard;
+mod hearing;
 mod line;
 mod public_address;
 mod rate;
@@ -42,7 +43,7 @@ use exchange::Exchange;
 use guard::Guard;
 pub use guard::GuardCounters;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
-pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
+pub use settings::{Hearing, Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
 use trace::Passing;
 pub use trace::{TraceCounters, TraceRules};
 
@@ -417,6 +418,7 @@ impl Engine {
     fn on_media(&mut self, now: Now, event: media::Event) {
         let stream = match &event {
             media::Event::DigitPressed { stream, .. }
+            | media::Event::Heard { stream, .. }
             | media::Event::Played { stream, .. }
             | media::Event::Started { stream }
             | media::Event::Silent { stream }
