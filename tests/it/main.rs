@@ -6,6 +6,7 @@
     reason = "a test may stop at what it cannot read"
 )]
 
+mod hearing;
 mod hotline;
 mod lines;
 mod office_hours;
