@@ -70,7 +70,7 @@ pub struct CallerPlan {
     pub timed_keys: VecDeque<(Duration, String)>,
     /// Whether keys go by SIP INFO in place of RTP.
     pub by_info: bool,
-    /// Whether the telephone knows no telephone-event and sends keys as tones (and by INFO as well, if that is set).
+    /// Whether the telephone knows no telephone-event and sends keys as tones.
     pub inband: bool,
     /// Hangs up this long after dialling, whatever happens.
     pub hangs_up_after: Option<Duration>,

@@ -138,13 +138,11 @@ impl Phones {
         };
         let keys: Vec<Digit> = keys.chars().filter_map(|key| Digit::try_from(key).ok()).collect();
         if by_info {
-            for &key in &keys {
+            for key in keys {
                 let length = Duration::from_millis(100);
                 self.endpoint.send_digit_info(now, session, key.into(), length);
             }
-            if !inband {
-                return;
-            }
+            return;
         }
         let digits = Digits {
             inband,
