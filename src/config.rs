@@ -4,6 +4,8 @@
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
 mod hearing;
+mod log;
+mod meant;
 mod place;
 mod transport;
 mod trunk;
@@ -19,6 +21,7 @@ use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, TrunkName};
 pub use hearing::{HearingConfig, OfficeHearing, ToneConfig, ToneName};
+pub use log::{LogConfig, LogFormat};
 pub use place::Place;
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
 pub(crate) use trunk::DEFAULT_FAILOVER;
@@ -243,6 +246,17 @@ pub struct PromptsConfig {
 }
 
 impl WebConfig {
+    /// Reads `[web]` of a file and nothing else: it may name secrets that only the switch can read.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Only {
+            #[serde(default)]
+            web: WebConfig,
+        }
+        let only: Only = parsed(&read(path)?, path)?;
+        Ok(only.web)
+    }
+
     /// Where to listen; none when nothing is to be served.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
@@ -312,40 +326,31 @@ pub enum CallerPrivacy {
     None,
 }
 
-/// `[log]`
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,trunkline::switch=debug`.
-    pub level: String,
-    /// `text` or `json`.
-    pub format: LogFormat,
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
+/// Reads TOML; what was perhaps meant stands behind an unknown key.
+fn parsed<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let mut message = error.to_string();
+        if let Some(meant) = meant::of(&message) {
+            message = format!("{}\ndid you mean {meant}?", message.trim_end());
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
+        ConfigError::Malformed {
+            path: path.to_owned(),
+            message,
+        }
+    })
 }
 
 impl Config {
     /// Reads and checks a file. Relative paths in it are taken from the file's own folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let mut config = Self::parse(&text, path)?;
+        let mut config = Self::parse(&read(path)?, path)?;
         config.anchor(path.parent().unwrap_or(Path::new(".")));
         Ok(config)
     }
@@ -374,10 +379,7 @@ impl Config {
 
     /// Reads text; `path` is only for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Malformed {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
+        let config: Self = parsed(text, path)?;
         let problems = config.problems();
         if problems.is_empty() {
             Ok(config)
@@ -408,6 +410,7 @@ impl Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.sip.problems(&mut problems);
+        problems.extend(self.log.filter().err());
         if self.media.tick_milliseconds > 5 {
             problems.push(format!(
                 "[media] tick_milliseconds: {} is not 0 to 5",
@@ -423,7 +426,7 @@ impl Config {
         for language in self.prompts.languages.iter().flatten() {
             if ![Language::ENGLISH, Language::SPANISH].contains(language) {
                 problems.push(format!(
-                    "[prompts] languages: there are no prompts in {language:?}: use \"en\" and \"es\""
+                    "[prompts] languages: there are no prompts in {language}: use \"en\" and \"es\""
                 ));
             }
         }
@@ -441,7 +444,16 @@ impl Config {
         }
         hearing::problems(&self.hearing, &self.tones, &mut problems);
         self.unknown_trunks("[calls] trunks", &self.calls.trunks, &mut problems);
-        for number in &self.numbers {
+        for (index, number) in self.numbers.iter().enumerate() {
+            let same = |other: &NumberConfig| {
+                other.pattern == number.pattern && other.from_trunk == number.from_trunk
+            };
+            if self.numbers[..index].iter().any(same) {
+                problems.push(format!(
+                    "[[number]] {}: the same pattern stands above already: this table is never used",
+                    number.pattern
+                ));
+            }
             self.number_problems(number, &mut problems);
         }
         problems
@@ -456,7 +468,7 @@ impl Config {
             && !self.trunks.iter().any(|other| other.name == *trunk)
         {
             problems.push(format!(
-                "[[number]] {pattern}: from_trunk {trunk:?} is not the name of a [[trunk]]"
+                "[[number]] {pattern}: from_trunk {trunk} is not the name of a [[trunk]]"
             ));
         }
         self.unknown_trunks(&format!("[[number]] {pattern}: trunks"), &number.trunks, problems);

@@ -1,9 +1,10 @@
 //! The `trunkline` program: flags, then one command of `trunkline::command`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use trunkline::command::Command;
+use trunkline::command::{Command, output};
 
 /// A self-hosted telephony switch for civic hotlines.
 #[derive(Debug, Parser)]
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("trunkline: {error:#}");
+            let message = output::plain(&format!("{error:#}"));
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "trunkline: {message}");
             ExitCode::FAILURE
         }
     }

@@ -47,6 +47,25 @@ fn documented_configuration_holds_every_key_and_passes_the_check() {
 }
 
 #[test]
+fn check_warns_of_calls_that_nobody_will_answer_and_of_a_unit_that_ends_them() {
+    let (_folder, path) = configuration(
+        "[limits]\ndrain_seconds = 301\n[[trunk]]\nname = \"a\"\nhost = \"a.invalid\"\n\
+         [[trunk]]\nname = \"b\"\nhost = \"192.0.2.1\"\ntransport = \"tcp\"\n",
+    );
+    let checked = trunkline(&["check", "--config", &path]);
+    assert_eq!(checked.status.code(), Some(0));
+    let told = out(&checked);
+    for warning in [
+        "TimeoutStopSec",
+        "[[trunk]] a: no addresses: calls that come from elsewhere than where a.invalid leads",
+        "[[trunk]] b: no \"tcp:…\" in [sip] listen",
+    ] {
+        assert!(told.contains(warning), "{warning}: {told}");
+    }
+    assert!(!told.contains("b: no addresses"), "{told}");
+}
+
+#[test]
 fn check_tells_every_problem_at_once_and_fails() {
     let (_folder, path) = configuration(
         "[media]\ntick_milliseconds = 9\n\
@@ -239,4 +258,161 @@ fn running_switch_tells_its_state_and_ends_with_zero_when_asked() {
         serve.0.try_wait().unwrap()
     });
     assert_eq!(ended.and_then(|status| status.code()), Some(0));
+}
+
+#[test]
+fn check_tells_what_this_machine_lacks_and_numbers_that_stand_twice() {
+    let (folder, path) = configuration(
+        "[log]\nlevel = \"info\"\n[prompts]\ndirectory = \"recordings\"\n[flows]\ndirectory = \"flows\"\n\
+         [sip]\nlisten = [\"udp:192.0.2.77:5060\"]\n[media]\naddress = \"192.0.2.78\"\n",
+    );
+    let told = out(&trunkline(&["check", "--config", &path]));
+    let shown = folder.path().display();
+    for expected in [
+        &format!("problem: {path}: [prompts] directory: there is no folder {shown}/recordings"),
+        &format!("problem: {path}: [flows] directory: there is no folder {shown}/flows"),
+        &format!("warning: {path}: [sip] listen: 192.0.2.77 is not an address of this machine"),
+        &format!("warning: {path}: [media] address: 192.0.2.78 is not an address of this machine"),
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
+    let number = "[[number]]\npattern = \"+12025550100\"\nflow = \"echo\"\n";
+    let (_folder, path) = configuration(&format!("[log]\nlevel = \"loud\"\n{number}{number}"));
+    for command in ["check", "serve"] {
+        let ran = trunkline(&[command, "--config", &path]);
+        assert_eq!(ran.status.code(), Some(1));
+        let told = out(&ran) + &err(&ran);
+        assert!(
+            told.contains("[[number]] +12025550100: the same pattern stands above"),
+            "{told}"
+        );
+        assert_eq!(
+            told.matches("[log] level: \"loud\" is neither").count(),
+            1,
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_certificates_that_are_not_yet_no_longer_or_not_for_long_valid() {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let certified = |from: i64, to: i64| {
+        let day = |offset: i64| {
+            let date = today + jiff::Span::new().days(offset);
+            let number = |part: i8| u8::try_from(part).unwrap();
+            rcgen::date_time_ymd(i32::from(date.year()), number(date.month()), number(date.day()))
+        };
+        let mut parameters = rcgen::CertificateParams::new(vec!["switch.example".to_owned()]).unwrap();
+        (parameters.not_before, parameters.not_after) = (day(from), day(to));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let (folder, path) = configuration(
+            "[sip]\nlisten = [\"tls:127.33.0.1:5061\"]\ntls_certificate = \"cert.pem\"\n\
+             tls_key = { file = \"key.pem\" }\n",
+        );
+        std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let checked = trunkline(&["check", "--config", &path]);
+        (checked.status.success(), out(&checked))
+    };
+    for (from, to, passes, words) in [
+        (-10, 100, true, ""),
+        (-10, 10, true, "expires on "),
+        (-10, -2, false, "expired on "),
+        (5, 100, false, "is not valid before "),
+    ] {
+        let (passed, told) = certified(from, to);
+        assert_eq!(passed, passes, "{told}");
+        let tells = told.contains(&format!("cert.pem {words}"));
+        assert_eq!(tells, !words.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn unknown_key_that_is_nearly_right_is_told_what_was_meant() {
+    let (_folder, path) = configuration("[[trunk]]\nname = \"a\"\nhots = \"a.invalid\"\n");
+    let told = out(&trunkline(&["check", "--config", &path]));
+    assert!(told.contains("did you mean host?"), "{told}");
+}
+
+#[test]
+fn output_that_nobody_reads_ends_a_command_quietly_and_a_full_disk_with_a_reason() {
+    let commands: [&[&str]; 4] = [
+        &["lookup", "94110"],
+        &["simulate", "--keys", "94110", "--at", "2026-09-16T17:00:00Z"],
+        &["prompt", "list"],
+        &["check", "--config", "config/bench.toml"],
+    ];
+    for command in commands {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(command)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(
+            (ended.status.code(), err(&ended)),
+            (Some(0), String::new()),
+            "{command:?}"
+        );
+
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(command)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{command:?}");
+        let told = err(&ended);
+        assert!(told.contains("No space left on device"), "{told}");
+        assert!(!told.contains("panicked") && !told.contains("os error"), "{told}");
+    }
+}
+
+/// What the README shows is what the program prints: lines there may be cut by "…".
+#[test]
+fn simulation_in_the_readme_is_what_the_program_prints() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, example) = readme.split_once("\n$ trunkline simulate ").unwrap();
+    let (command, example) = example.split_once('\n').unwrap();
+    let (example, _) = example.split_once("\n```").unwrap();
+    // The arguments as a shell takes them: quotes keep words together.
+    let words = command
+        .split('"')
+        .enumerate()
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+    let arguments: Vec<String> = ["simulate".to_owned()].into_iter().chain(words).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let printed = out(&trunkline(&arguments));
+    let mut lines = printed.lines();
+    for shown in example.lines() {
+        let line = lines.next().unwrap();
+        match shown.split_once('…') {
+            Some((beginning, _)) => assert!(line.starts_with(beginning), "{shown}\n{line}"),
+            None => assert_eq!(shown, line),
+        }
+    }
+}
+
+#[test]
+fn prompts_are_listed_where_the_configuration_names_no_folder_of_own_ones() {
+    let (_folder, path) = configuration("");
+    let listed = trunkline(&["prompt", "list", "--config", &path]);
+    assert_eq!(listed.status.code(), Some(0), "{listed:?}");
+    assert!(out(&listed).contains("greeting"), "{listed:?}");
+}
+
+#[test]
+fn status_needs_only_the_address_of_the_status_page() {
+    let (_folder, path) = configuration(
+        "[web]\nlisten = \"127.33.0.9:9\"\n[[trunk]]\nname = \"a\"\nhost = \"a.invalid\"\nregister = true\n",
+    );
+    let told = err(&trunkline(&["status", "--config", &path]));
+    assert!(told.contains("no switch answers at 127.33.0.9:9"), "{told}");
 }

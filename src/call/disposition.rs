@@ -98,6 +98,8 @@ dispositions! {
 dispositions! {
     /// What became of a whole call. Exactly one per call.
     SessionDisposition of "call" {
+        /// A flow that calls no office did what it is for.
+        Completed "completed" "completed",
         CompletedAll "completed_all" "reached every office on the list",
         CompletedSome "completed_some" "reached some of the offices",
         NoTargetReached "no_target_reached" "reached no office",
@@ -120,6 +122,7 @@ dispositions! {
         Blocked "blocked" "the caller is blocked",
         RateLimited "rate_limited" "called too often",
         CapacityRefused "capacity_refused" "all lines were in use",
+        NoCommonCodec "no_common_codec" "no codec in common with the caller's side",
         CampaignInactive "campaign_inactive" "the campaign is not running",
         SystemError "system_error" "the server failed",
     }

@@ -81,6 +81,8 @@ pub struct Leg {
     pub heard: bool,
     /// Our answer to the peer's offer, until it is sent.
     pub answer: Option<Vec<u8>>,
+    /// When we sent the INVITE; none for a call to us.
+    pub invited_at: Option<UtcMicros>,
     pub ringing_at: Option<UtcMicros>,
     pub answered_at: Option<UtcMicros>,
     pub ending: Option<LegEnding>,
@@ -126,6 +128,7 @@ impl Leg {
             opened: false,
             heard: false,
             answer: None,
+            invited_at: None,
             ringing_at: None,
             answered_at: None,
             ending: None,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::call::StoreArgs;
+use super::output::say;
 use crate::store::{BackupFacts, SqliteStore, restore};
 
 /// `trunkline backup FILE`
@@ -40,10 +41,10 @@ pub fn run_backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let config = args.store.config()?;
     let facts = SqliteStore::open_existing(&config.url)?.backup(&args.file)?;
     if args.json {
-        println!("{}", serde_json::to_string(&facts)?);
+        say!("{}", serde_json::to_string(&facts)?)?;
     } else {
-        println!("{} holds {}.", args.file.display(), contents(&facts));
-        println!("It holds the key of the callers' pseudonyms too: keep it as safe as the database.");
+        say!("{} holds {}.", args.file.display(), contents(&facts))?;
+        say!("It holds the key of the callers' pseudonyms too: keep it as safe as the database.")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,16 +57,16 @@ pub fn run_restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let config = args.store.config()?;
     let restored = restore(&config.url, &args.file)?;
     if args.json {
-        println!("{}", serde_json::to_string(&restored)?);
+        say!("{}", serde_json::to_string(&restored)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{} now holds {}.",
         config.url.path().display(),
         contents(&restored.facts)
-    );
+    )?;
     if let Some(earlier) = restored.earlier {
-        println!("What was there before is kept as {}.", earlier.display());
+        say!("What was there before is kept as {}.", earlier.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -60,7 +60,7 @@ impl StoreArgs {
     }
 }
 
-/// `trunkline call …`
+/// Call records: list them, show what happened in one call, write them all to a file
 #[derive(Debug, Args)]
 pub struct CallArgs {
     #[command(subcommand)]
@@ -125,7 +125,7 @@ impl Wanted {
 
 #[derive(Debug, Default, Args)]
 pub struct ShowArgs {
-    /// The call's id, or "last" for the newest
+    /// The call's id or the beginning of it, or "last" for the newest
     pub id: String,
     /// One JSON object; with --ladder or --pcap, of the SIP messages
     #[arg(long)]
@@ -133,8 +133,8 @@ pub struct ShowArgs {
     /// Draw the SIP messages between the parties
     #[arg(long)]
     pub ladder: bool,
-    /// Print the text of every message behind the ladder
-    #[arg(long, requires = "ladder", conflicts_with = "json")]
+    /// Print the text of every message behind the ladder; draws it too
+    #[arg(long, conflicts_with = "json")]
     pub full: bool,
     /// Draw with ASCII only, as happens where the locale is not UTF-8
     #[arg(long, requires = "ladder")]
@@ -175,11 +175,7 @@ pub fn run(args: &CallArgs) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let screen = Screen::of_stdout();
     let done = run_on(&store, &args.command, &TimeZone::system(), &screen, &mut out);
-    match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
-        // Whoever read our output has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        done => done,
-    }
+    done.and_then(|code| out.flush().map(|()| code).map_err(Into::into))
 }
 
 /// Runs the command on an open store, for whatever shows 100 columns of Unicode without colours; times for people are
@@ -208,11 +204,6 @@ fn run_on(
         CallCommand::Show(args) => show::run(store, args, zone, screen, out),
         CallCommand::Export(args) => export::run(store, args, out),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let pipe = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(pipe))
 }
 
 /// Reads a moment as people write it, against this machine's clock and time zone.

@@ -1,10 +1,13 @@
 //! `trunkline check`: everything that would go wrong, before it does.
 
+mod machine;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output::{plain, say};
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
 use crate::store::{DirectoryStore, SqliteStore};
@@ -34,18 +37,18 @@ struct Findings {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = findings(args);
     if args.json {
-        println!("{}", serde_json::to_string(&findings)?);
+        say!("{}", serde_json::to_string(&findings)?)?;
     } else {
         for problem in &findings.problems {
-            println!("problem: {problem}");
+            say!("problem: {problem}")?;
         }
         for warning in &findings.warnings {
-            println!("warning: {warning}");
+            say!("warning: {warning}")?;
         }
         match findings.problems.len() {
-            0 => println!("{}: no problems found", args.config.display()),
-            1 => println!("{}: 1 problem found", args.config.display()),
-            count => println!("{}: {count} problems found", args.config.display()),
+            0 => say!("{}: no problems found", args.config.display())?,
+            1 => say!("{}: 1 problem found", args.config.display())?,
+            count => say!("{}: {count} problems found", args.config.display())?,
         }
     }
     Ok(if findings.problems.is_empty() {
@@ -104,7 +107,13 @@ fn findings(args: &Args) -> Findings {
     if let Err(error) = directory {
         findings.problems.push(format!("directory: {error}"));
     }
+    machine::check(&config, jiff::Timestamp::now(), &mut findings);
     warn(&config, &mut findings);
+    // What the configuration's own reading told has the file's name already.
+    let shown = args.config.display();
+    for text in findings.problems.iter_mut().chain(&mut findings.warnings) {
+        *text = plain(&format!("{shown}: {text}"));
+    }
     findings
 }
 
@@ -132,6 +141,9 @@ fn check_prompts(
     }
 }
 
+/// Seconds that the unit of this repository leaves calls to end: its TimeoutStopSec, less what the end itself takes.
+const UNIT_DRAIN: u64 = 300;
+
 fn warn(config: &Config, findings: &mut Findings) {
     if config.trunks.is_empty() {
         findings
@@ -142,6 +154,13 @@ fn warn(config: &Config, findings: &mut Findings) {
         findings
             .warnings
             .push("no [[number]]: every call is answered 404".to_owned());
+    }
+    if config.limits.drain_seconds > UNIT_DRAIN {
+        findings.warnings.push(format!(
+            "[limits] drain_seconds = {}: systemd/trunkline.service ends the switch after 330 s: give the unit a TimeoutStopSec \
+             of 30 s more than that",
+            config.limits.drain_seconds
+        ));
     }
     for trunk in &config.trunks {
         let transport = trunk.transport;
@@ -154,6 +173,13 @@ fn warn(config: &Config, findings: &mut Findings) {
             let name = &trunk.name;
             findings.warnings.push(format!(
                 "[[trunk]] {name}: no \"{transport}:…\" in [sip] listen: the trunk can only use connections that we open"
+            ));
+        }
+        if trunk.is_known_by_names_alone() {
+            let name = &trunk.name;
+            findings.warnings.push(format!(
+                "[[trunk]] {name}: no addresses: calls that come from elsewhere than where {} leads are not answered",
+                trunk.places().join(", ")
             ));
         }
         if trunk.caller_id.is_none() && !trunk.destinations.is_empty() {

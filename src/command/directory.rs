@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::call::StoreArgs;
+use super::output::say;
 use crate::call::record::UtcMicros;
 use crate::directory::import::{Import, Imported, InputFile};
 use crate::directory::{Counts, Dataset, Directory, Source, SourceKind, changes};
@@ -141,13 +142,13 @@ fn import(args: &ImportArgs, store: &StoreArgs) -> anyhow::Result<ExitCode> {
         edition,
         UtcMicros(Timestamp::now().as_microsecond()),
     )?;
-    println!(
+    say!(
         "imported {} records of {} into {}: {changed} changes, edition {edition} of the directory",
         imported.rows,
         args.kind,
         url.path().display()
-    );
-    println!("a running server uses it after `systemctl reload trunkline` (SIGHUP)");
+    )?;
+    say!("a running server uses it after `systemctl reload trunkline` (SIGHUP)")?;
     Ok(ExitCode::SUCCESS)
 }
 

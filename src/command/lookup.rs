@@ -1,6 +1,5 @@
 //! `trunkline lookup`: who a ZIP code reaches, at which offices, open or closed and until when.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use super::call::StoreArgs;
 use super::directory::named_or_built_in;
+use super::output;
 use crate::directory::{
     Confidence, Directory, DistrictShare, HoursBasis, Located, Office, OpenState, Rule, Target, ZipKind,
     facts,
@@ -39,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         true => json(&directory, args.zip, at)?,
         false => text(&directory, args.zip, at),
     };
-    std::io::stdout().lock().write_all(answer.as_bytes())?;
+    output::text(&answer)?;
     Ok(ExitCode::SUCCESS)
 }
 

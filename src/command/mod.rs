@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod directory;
 pub mod lookup;
+pub mod output;
 pub mod prompt;
 pub mod serve;
 pub mod simulate;
@@ -38,7 +39,7 @@ impl Command {
     /// # Errors
     /// What the command could not do, for standard error; the exit code is 1 then.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {
+        output::settled(match self {
             Self::Serve(args) => serve::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Demo(args) => demo::run(&args),
@@ -50,6 +51,6 @@ impl Command {
             Self::Backup(args) => backup::run_backup(&args),
             Self::Restore(args) => backup::run_restore(&args),
             Self::Status(args) => status::run(&args),
-        }
+        })
     }
 }

@@ -11,6 +11,7 @@ use media::Law;
 use media::audio_file::{self, Level};
 use serde::Serialize;
 
+use super::output::say;
 use crate::config::Config;
 use crate::flow::catalogue::{Catalogue, Piece};
 use crate::switch::prompt_library::{ENDINGS, PromptLibrary, Source, is_id};
@@ -71,19 +72,23 @@ enum PromptCommand {
 }
 
 impl PromptArgs {
+    /// Where own recordings are; none when the configuration names no directory: then the built-in ones are all.
+    ///
     /// # Errors
-    /// The configuration cannot be read, or names no directory.
-    fn directory(&self) -> anyhow::Result<PathBuf> {
-        let Some(file) = &self.config else {
-            return Ok(self
-                .directory
-                .clone()
-                .unwrap_or_else(|| PathBuf::from("data/prompts")));
-        };
-        let config = Config::load(file)?;
-        config
-            .prompts
-            .directory
+    /// The configuration cannot be read.
+    fn directory(&self) -> anyhow::Result<Option<PathBuf>> {
+        match (&self.config, &self.directory) {
+            (Some(file), _) => Ok(Config::load(file)?.prompts.directory),
+            (None, Some(directory)) => Ok(Some(directory.clone())),
+            (None, None) => Ok(Some(PathBuf::from("data/prompts"))),
+        }
+    }
+
+    /// # Errors
+    /// The configuration cannot be read, or names no directory for a new recording.
+    fn named(&self) -> anyhow::Result<PathBuf> {
+        let file = self.config.as_deref().unwrap_or(Path::new(""));
+        self.directory()?
             .with_context(|| format!("{}: [prompts] directory is not set", file.display()))
     }
 }
@@ -91,9 +96,13 @@ impl PromptArgs {
 /// Runs the command; exit code 1 when something is missing or broken.
 pub fn run(arguments: &PromptArgs) -> anyhow::Result<ExitCode> {
     match &arguments.command {
-        PromptCommand::List { json, all, language } => list(&arguments.directory()?, *json, *all, *language),
-        PromptCommand::Add { key, file, language } => add(&arguments.directory()?, key, file, *language),
-        PromptCommand::Preview { key, to, language } => preview(&arguments.directory()?, key, to, *language),
+        PromptCommand::List { json, all, language } => {
+            list(arguments.directory()?.as_deref(), *json, *all, *language)
+        }
+        PromptCommand::Add { key, file, language } => add(&arguments.named()?, key, file, *language),
+        PromptCommand::Preview { key, to, language } => {
+            preview(arguments.directory()?.as_deref(), key, to, *language)
+        }
         PromptCommand::Render { arguments } => render(arguments),
     }
 }
@@ -162,7 +171,7 @@ fn rounded(value: f64) -> f64 {
     }
 }
 
-fn list(directory: &Path, json: bool, all: bool, only: Option<Language>) -> anyhow::Result<ExitCode> {
+fn list(directory: Option<&Path>, json: bool, all: bool, only: Option<Language>) -> anyhow::Result<ExitCode> {
     let library = open(directory)?;
     let languages: Vec<Language> = match only {
         Some(language) => vec![language],
@@ -222,9 +231,11 @@ fn line(row: &Row<'_>) -> String {
     )
 }
 
-fn open(directory: &Path) -> anyhow::Result<PromptLibrary> {
-    PromptLibrary::open(Some(directory), Language::ENGLISH)
-        .with_context(|| format!("the recordings in {} cannot be listed", directory.display()))
+fn open(directory: Option<&Path>) -> anyhow::Result<PromptLibrary> {
+    PromptLibrary::open(directory, Language::ENGLISH).with_context(|| {
+        let shown = directory.unwrap_or(Path::new("the program")).display();
+        format!("the recordings in {shown} cannot be listed")
+    })
 }
 
 fn add(directory: &Path, key: &str, file: &Path, language: Language) -> anyhow::Result<ExitCode> {
@@ -244,9 +255,9 @@ fn add(directory: &Path, key: &str, file: &Path, language: Language) -> anyhow::
     write_atomically(&target, &audio_file::encode_wav(&samples, KEPT_RATE)?)
         .with_context(|| format!("{} cannot be written", target.display()))?;
     let replaced = remove_others(&target)?;
-    report_added(&target, &replaced, sound.duration().as_secs_f64(), &level);
+    report_added(&target, &replaced, sound.duration().as_secs_f64(), &level)?;
     if Catalogue::bundled(language).recording_words(key).is_none() {
-        println!("Note: no built-in flow asks for {key:?}; `prompt list` shows the ones that are asked for.");
+        say!("Note: no built-in flow asks for {key:?}; `prompt list` shows the ones that are asked for.")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -312,19 +323,20 @@ fn remove_others(target: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-fn report_added(target: &Path, replaced: &[PathBuf], seconds: f64, level: &Level) {
-    println!(
+fn report_added(target: &Path, replaced: &[PathBuf], seconds: f64, level: &Level) -> anyhow::Result<()> {
+    say!(
         "{}: {seconds:.1} s, {:.1} dBFS, peak {:.1} dBFS",
         target.display(),
         level.rms_dbfs,
         level.peak_dbfs
-    );
+    )?;
     for path in replaced {
-        println!("{}: removed, replaced by the above", path.display());
+        say!("{}: removed, replaced by the above", path.display())?;
     }
+    Ok(())
 }
 
-fn preview(directory: &Path, key: &str, to: &Path, language: Language) -> anyhow::Result<ExitCode> {
+fn preview(directory: Option<&Path>, key: &str, to: &Path, language: Language) -> anyhow::Result<ExitCode> {
     let library = open(directory)?;
     let catalogue = Catalogue::bundled(language);
     let pieces = catalogue.pieces(key, &|slot| example(catalogue, slot));
@@ -340,7 +352,7 @@ fn preview(directory: &Path, key: &str, to: &Path, language: Language) -> anyhow
     let wav = audio_file::encode_wav(&samples, audio_file::TELEPHONE_RATE)?;
     write_atomically(to, &wav).with_context(|| format!("{} cannot be written", to.display()))?;
     let seconds = samples.len() as f64 / f64::from(audio_file::TELEPHONE_RATE);
-    println!("{}: {seconds:.1} s: {}", to.display(), catalogue.text(&pieces));
+    say!("{}: {seconds:.1} s: {}", to.display(), catalogue.text(&pieces))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -417,7 +429,7 @@ mod tests {
         fs::write(&file, recording(800)).unwrap();
         let directory = folder.path().join("own");
         add(&directory, "msg_goodbye", &file, Language::SPANISH).unwrap();
-        let library = open(&directory).unwrap();
+        let library = open(Some(&directory)).unwrap();
         let source = library.source(Language::SPANISH, "msg_goodbye").unwrap();
         assert_eq!(source, Source::Own(directory.join("es/msg_goodbye.wav")));
         let sound = library.read(Language::SPANISH, "msg_goodbye", &source).unwrap();
@@ -452,7 +464,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("heard.wav");
         preview(
-            Path::new("/nonexistent"),
+            Some(Path::new("/nonexistent")),
             "callback_consent",
             &file,
             Language::SPANISH,
@@ -467,7 +479,7 @@ mod tests {
         );
         assert!(
             preview(
-                Path::new("/nonexistent"),
+                Some(Path::new("/nonexistent")),
                 "no_such_prompt",
                 &file,
                 Language::ENGLISH

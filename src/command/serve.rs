@@ -1,5 +1,6 @@
 //! `trunkline serve`: the switch, until a signal ends it.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -34,7 +35,8 @@ async fn serve(config: Config, path: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("SIGHUP")?;
-    let switch = Switch::start(&config, Parts::default()).await?;
+    let started = Switch::start(&config, Parts::default()).await;
+    let switch = started.map_err(|error| anyhow::Error::msg(located(path, &error.to_string())))?;
     if let Some(address) = config.web.address() {
         web::serve(address, switch.status())
             .await
@@ -92,7 +94,9 @@ async fn reloaded(switch: &Switch, started: &Config, path: &Path) -> Option<Conf
         .map_err(|error| refused(error.to_string()))
         .ok()?;
     let taken = switch.reload(&newer).await;
-    taken.map_err(|error| refused(error.to_string())).ok()?;
+    taken
+        .map_err(|error| refused(located(path, &error.to_string())))
+        .ok()?;
     for table in started.needs_restart(&newer) {
         tracing::warn!("{table} changed: that needs a restart");
     }
@@ -100,12 +104,19 @@ async fn reloaded(switch: &Switch, started: &Config, path: &Path) -> Option<Conf
     Some(newer)
 }
 
+/// The file's name before each problem.
+fn located(path: &Path, problems: &str) -> String {
+    let located = |problem: &str| format!("{}: {problem}", path.display());
+    problems.lines().map(located).collect::<Vec<_>>().join("\n")
+}
+
 /// Sends log lines to standard error.
 pub fn start_log(config: &LogConfig) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&config.level).with_context(|| format!("[log] level: {:?}", config.level))?;
+    let filter = EnvFilter::try_new(config.filter().map_err(anyhow::Error::msg)?)
+        .with_context(|| format!("[log] level: {:?}", config.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::output::say;
 use crate::call::number::Pattern;
 use crate::call::record::{EventKind, RecordChange};
 use crate::campaign::Campaign;
@@ -109,7 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     let ended = simulator.run(LIMIT);
     for line in lines(&simulator.happenings, args.json) {
-        println!("{line}");
+        say!("{line}")?;
     }
     if !simulator
         .happenings

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::config::Config;
+use super::output::say;
+use crate::config::WebConfig;
 
 /// A status page is far shorter.
 const LONGEST: u64 = 1 << 20;
@@ -27,8 +28,8 @@ pub struct Args {
 /// # Errors
 /// When no switch answers at the configured address.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config)?;
-    let Some(address) = config.web.address() else {
+    let web = WebConfig::load(&args.config)?;
+    let Some(address) = web.address() else {
         bail!(
             "{}: [web] listen is empty, so the switch has no status page",
             args.config.display()
@@ -37,23 +38,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = fetch(address).with_context(|| format!("no switch answers at {address}"))?;
     let status: serde_json::Value = serde_json::from_str(&body).context("the answer is not a status")?;
     if args.json {
-        println!("{status}");
+        say!("{status}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let count = |name: &str| status.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    println!("calls            {}", count("calls"));
-    println!("records waiting  {}", count("records_waiting"));
-    println!("traces kept      {}", count("traces_kept"));
-    println!("  left out       {}", count("traces_left_out"));
-    println!("over the rate    {}", count("calls_over_rate"));
-    println!("strangers seen   {}", count("sip_strangers"));
-    println!(
+    if status.get("draining").and_then(serde_json::Value::as_bool) == Some(true) {
+        say!("draining, {} calls left", count("calls"))?;
+    }
+    say!("calls            {}", count("calls"))?;
+    say!("records waiting  {}", count("records_waiting"))?;
+    say!("traces kept      {}", count("traces_kept"))?;
+    say!("  left out       {}", count("traces_left_out"))?;
+    say!("over the rate    {}", count("calls_over_rate"))?;
+    say!("strangers seen   {}", count("sip_strangers"))?;
+    say!(
         "  dropped unread {}",
         count("sip_throttled") + count("sip_banned")
-    );
-    println!("  bans           {}", count("bans"));
+    )?;
+    say!("  bans           {}", count("bans"))?;
     if let Some(trouble) = status.get("records_trouble").and_then(serde_json::Value::as_str) {
-        println!("records trouble  {trouble}");
+        say!("records trouble  {trouble}")?;
     }
     for trunk in status
         .get("trunks")
@@ -80,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .get("calls")
             .and_then(serde_json::Value::as_u64)
             .unwrap_or(0);
-        println!("trunk {name}: {state}, {calls} calls{}", troubles(trunk));
+        say!("trunk {name}: {state}, {calls} calls{}", troubles(trunk))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -89,9 +93,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn troubles(trunk: &serde_json::Value) -> String {
     let is = |name: &str| trunk.get(name).and_then(serde_json::Value::as_bool) == Some(true);
     let mut text = String::new();
+    if is_unregistered(trunk)
+        && let Some(why) = trunk
+            .get("registration_trouble")
+            .and_then(serde_json::Value::as_str)
+    {
+        text.push_str(&format!(", {why}"));
+    }
     for (name, words) in [
         ("down", ", does not answer OPTIONS"),
         ("resting", ", asked not to be called for a while"),
+        ("failing", ", its last call failed and went on over another trunk"),
     ] {
         text.push_str(if is(name) { words } else { "" });
     }
@@ -99,6 +111,10 @@ fn troubles(trunk: &serde_json::Value) -> String {
         text.push_str(&format!(", sees us at {address}"));
     }
     text
+}
+
+fn is_unregistered(trunk: &serde_json::Value) -> bool {
+    trunk.get("registered").and_then(serde_json::Value::as_bool) == Some(false)
 }
 
 /// One GET, as small as HTTP allows.
@@ -126,10 +142,16 @@ mod tests {
     fn troubles_of_a_trunk_are_told_in_words() {
         let trunk = serde_json::json!({
             "down": true, "resting": false, "seen_at": "203.0.113.9:5060",
+            "registered": true, "registration_trouble": null,
         });
         assert_eq!(
             troubles(&trunk),
             ", does not answer OPTIONS, sees us at 203.0.113.9:5060"
+        );
+        let refused = "the trunk refuses the username or password";
+        assert_eq!(
+            troubles(&serde_json::json!({ "registered": false, "registration_trouble": refused })),
+            format!(", {refused}")
         );
         assert_eq!(
             troubles(&serde_json::json!({ "down": false, "seen_at": null })),

@@ -47,6 +47,8 @@ pub struct TrunkConfig {
     pub register_seconds: u32,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// The realm of digest challenges that `password` is proved to; the first one that the trunk asks for, if left out.
+    pub realm: Option<String>,
     /// What the trunk proves its calls with (digest) when they come from other addresses than its own.
     pub accept_username: Option<String>,
     pub accept_password: Option<Secret>,
@@ -252,7 +254,24 @@ impl TryFrom<String> for Network {
     }
 }
 
+/// Whether text may be the user part of a SIP URI (RFC 3261 §25.1).
+fn is_user(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()%&=+$,;?/".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
 impl TrunkConfig {
+    /// Whether its calls are known by nothing but the addresses that its names have.
+    pub fn is_known_by_names_alone(&self) -> bool {
+        let is_name =
+            |place: &String| matches!(Place::parse(place, self.transport), Some(Place::Name { .. }));
+        !self.register
+            && self.addresses.is_empty()
+            && self.accept_username.is_none()
+            && self.transport != Transport::Tls
+            && self.places().iter().all(is_name)
+    }
+
     /// Where calls go: the proxies, else the host.
     pub fn places(&self) -> &[String] {
         match self.proxy.is_empty() {
@@ -303,6 +322,9 @@ impl TrunkConfig {
         if self.username.is_some() != self.password.is_some() {
             told("give both username and password, or neither".to_owned());
         }
+        if self.realm.is_some() && self.username.is_none() {
+            told("realm needs username and password".to_owned());
+        }
         if self.accept_username.is_some() != self.accept_password.is_some() {
             told("give both accept_username and accept_password, or neither".to_owned());
         }
@@ -311,6 +333,14 @@ impl TrunkConfig {
         }
         if self.register && self.username.is_none() {
             told("register = true needs username and password".to_owned());
+        }
+        let is_named = self.register || self.from_user == FromUser::Account || self.caller_id.is_none();
+        if let Some(username) = self.username.as_ref().filter(|_| is_named)
+            && !is_user(username)
+        {
+            told(format!(
+                "username {username:?} cannot stand in a SIP address: escape what is not a letter, digit or -_.!~*'()&=+$,;?/ as %XX"
+            ));
         }
         if self.register && !(60..=86_400).contains(&self.register_seconds) {
             told("register_seconds must be 60 to 86400".to_owned());
@@ -331,6 +361,14 @@ impl TrunkConfig {
         for (key, place) in places {
             if Place::parse(place, self.transport).is_none() {
                 told(format!("{key} {place:?} is not a host name or an address"));
+            }
+        }
+        for Network { address, prefix } in &self.addresses {
+            let least = if address.is_ipv4() { 8 } else { 16 };
+            if *prefix < least {
+                told(format!(
+                    "addresses: \"{address}/{prefix}\" makes strangers the trunk: a prefix of {least} is the shortest"
+                ));
             }
         }
         if self.proxy_route != ProxyRoute::None && self.proxy.is_empty() {
@@ -414,6 +452,17 @@ mod tests {
             ("dial_prefix = \"1;x\"", "dial_prefix"),
             ("from_user = \"account\"", "from_user"),
             ("accept_username = \"u\"", "accept_password"),
+            ("addresses = [\"0.0.0.0/0\"]", "addresses: \"0.0.0.0/0\""),
+            ("addresses = [\"::/0\"]", "addresses: \"::/0\""),
+            (
+                "username = \"a b\"\npassword = \"p\"\nregister = true",
+                "username \"a b\" cannot",
+            ),
+            (
+                "username = \"a@b\"\npassword = \"p\"\nregister = true",
+                "username \"a@b\" cannot",
+            ),
+            ("realm = \"r\"", "realm needs username"),
         ] {
             assert!(problems(keys).contains(told), "{keys}: {}", problems(keys));
         }

@@ -406,13 +406,13 @@ impl Run {
             Step::Echo(_) => {
                 self.answer(world);
                 self.state = State::Resting;
-                self.so_far = SessionDisposition::CompletedAll;
+                self.so_far = SessionDisposition::Completed;
                 self.act(Action::Echo);
             }
             Step::Wait(step) => {
                 self.answer(world);
                 self.state = State::Resting;
-                self.so_far = SessionDisposition::CompletedAll;
+                self.so_far = SessionDisposition::Completed;
                 if let Some(seconds) = step.seconds {
                     self.set_timer(TimerName::Input, Duration::from_secs(u64::from(seconds)));
                 }

@@ -28,7 +28,7 @@ pub struct SourceRule {
     /// How long we send to an address from which nothing comes. None: for ever.
     pub unheard_limit: Option<Duration>,
     /// The host that signals for the peer: behind a NAT its sound comes from there too. Any other host than this and
-    /// the described one is learned late, and never while we may send to the described address.
+    /// the described one is learned only when none of them was heard for a second.
     pub expected: Option<IpAddr>,
 }
 
@@ -148,9 +148,9 @@ impl Source {
         self.rule.expected != Some(host) && self.described.is_none_or(|described| described.ip() != host)
     }
 
+    /// A host with several addresses may send from another than it names, so a foreign one is learned in the end.
     fn is_foreign_refused(&self, now: Instant) -> bool {
-        let named = self.described.is_some() && self.rule.send_first;
-        named || now.saturating_duration_since(self.since) < FOREIGN_AFTER
+        now.saturating_duration_since(self.since) < FOREIGN_AFTER
     }
 
     fn is_unheard(&self, now: Instant) -> bool {
@@ -300,24 +300,20 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_nobody_named_is_learned_late_and_never_where_we_send_first() {
+    fn a_host_that_nobody_named_is_learned_only_when_no_named_one_is_heard_for_a_second() {
         let now = Instant::now();
         let mut source = Source::new(now, RULE, Some(described()));
-        assert_eq!(talk(&mut source, now, stranger(), 1, 200, 7).0, Verdict::Refused);
-        let waits = SourceRule {
-            send_first: false,
-            ..RULE
-        };
-        let mut source = Source::new(now, waits, Some(described()));
         let (verdict, after) = talk(&mut source, now, stranger(), 1, 50, 7);
         assert_eq!(verdict, Verdict::Refused);
-        // The host that signals is believed meanwhile, and keeps its place.
-        let mut expected = source.clone();
-        assert_eq!(talk(&mut expected, now, natted(), 1, 5, 9).0, Verdict::Accepted);
-        assert_eq!(
-            talk(&mut expected, after, stranger(), 51, 10, 7).0,
-            Verdict::Refused
-        );
+        // A host that was named is believed meanwhile, and keeps its place.
+        for named in [natted(), described()] {
+            let mut expected = source.clone();
+            assert_eq!(talk(&mut expected, now, named, 1, 5, 9).0, Verdict::Accepted);
+            assert_eq!(
+                talk(&mut expected, after, stranger(), 51, 10, 7).0,
+                Verdict::Refused
+            );
+        }
         assert_eq!(
             talk(&mut source, after, stranger(), 51, 5, 7).0,
             Verdict::Accepted

@@ -60,7 +60,7 @@ impl Endpoint {
     /// CANCEL gets its own answer; the INVITE it means is ended by its session (RFC 3261 §9.2).
     pub(crate) fn on_cancel(&mut self, now: Instant, request: &Message<'_>, path: Path) {
         let Some((invite, owner)) = self.wire.cancelled(request, path) else {
-            return self.refuse_unknown(now, request, path);
+            return self.refuse_unknown(request, path);
         };
         let session = match owner {
             Owner::Session(id, _) => Some(id),
@@ -141,7 +141,7 @@ impl Endpoint {
             && self.wire.peers.accepting().next().is_some();
         if !may_ask {
             self.wire.counters.strangers += 1;
-            self.wire.sighted(now, path.remote, sighting);
+            self.wire.sighted(path, sighting);
             return None;
         }
         self.verify(now, request, path, None)
@@ -183,12 +183,20 @@ impl Endpoint {
         let known = self.wire.peers.accepting();
         let known = known.filter(|(peer, _)| only.is_none_or(|only| only == *peer));
         let (sighting, stale) = match self.verifier.verify(now, request, source, known) {
-            Verdict::Known(peer) => return Some(peer),
+            Verdict::Known(peer) => {
+                let (source, transport) = (path.remote, path.transport);
+                self.wire.tell(Event::Proved {
+                    peer,
+                    source,
+                    transport,
+                });
+                return Some(peer);
+            }
             Verdict::Stale => (Sighting::Unauthenticated, true),
             Verdict::Missing => (Sighting::Unauthenticated, false),
             Verdict::Wrong => (Sighting::BadCredentials, false),
         };
-        self.wire.sighted(now, path.remote, sighting);
+        self.wire.sighted(path, sighting);
         self.challenge(now, request, path, stale);
         None
     }

@@ -1,8 +1,8 @@
 //! Digest authentication as a client (RFC 7616, RFC 8760, RFC 3261 §22).
 //!
 //! In: the challenges of a 401 or 407. Out: Authorization lines for the request sent again. Credentials answer only
-//! the realm they are bound to; the caller makes sure that the request went to their peer. It must never answer the
-//! same nonce twice unless the server calls it stale.
+//! the realm they are bound to; the caller makes sure that the request went to their peer. One request never answers a
+//! realm twice unless the server calls its own nonce stale: a wrong password stays wrong (RFC 3261 §22.1).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -84,6 +84,8 @@ struct Challenge {
     count: u32,
     /// Whether the request at hand carries an answer to it.
     answered: bool,
+    /// Whether the request at hand was challenged with it, rather than an earlier one.
+    asked: bool,
 }
 
 impl Challenge {
@@ -105,6 +107,7 @@ impl Challenge {
             stale: false,
             count: 0,
             answered: false,
+            asked: true,
         };
         let (mut has_realm, mut qop_seen) = (false, false);
         for part in crate::message::split_commas(rest) {
@@ -221,14 +224,50 @@ fn quoted(line: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Why a challenge is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unanswerable {
     #[error("no challenge with an algorithm and qop that we have")]
     Unusable,
     #[error("the realm is not ours")]
-    ForeignRealm,
+    ForeignRealm(Vec<u8>),
     #[error("the credentials were refused")]
     Refused,
+}
+
+/// Distinct foreign realms of one peer that are told, so that one who changes them all the time does not fill a log.
+const MOST_TOLD: u8 = 8;
+
+/// The realms that a peer challenged for first, its servers' and its proxies'. Where no realm is configured others are
+/// refused: the proof of the account's password is for those who have known it from the beginning (RFC 8760 §5).
+#[derive(Debug, Default)]
+pub(crate) struct Realms {
+    server: Option<Vec<u8>>,
+    proxy: Option<Vec<u8>>,
+    /// The last one refused, and how many were told.
+    refused: Option<Vec<u8>>,
+    told: u8,
+}
+
+impl Realms {
+    /// Whether credentials may be given for a realm; the first one is kept where none is configured.
+    fn admit(&mut self, proxy: bool, realm: &[u8], configured: Option<&str>) -> bool {
+        if let Some(ours) = configured {
+            return ours.as_bytes() == realm;
+        }
+        let kept = if proxy { &mut self.proxy } else { &mut self.server };
+        kept.get_or_insert_with(|| realm.to_vec()) == realm
+    }
+
+    /// The realm last refused, once for each and not for ever.
+    pub fn news(&mut self, realm: &[u8]) -> Option<String> {
+        if self.told >= MOST_TOLD || self.refused.as_deref() == Some(realm) {
+            return None;
+        }
+        self.told += 1;
+        self.refused = Some(realm.to_vec());
+        let text = String::from_utf8_lossy(realm);
+        Some(text.chars().filter(|c| !c.is_control()).take(100).collect())
+    }
 }
 
 /// Remembers the challenges of one dialog or registration and answers them.
@@ -242,9 +281,9 @@ impl Authenticator {
     /// Starts a new request: the limit of attempts counts per request.
     pub fn restart(&mut self) {
         self.attempts = 0;
-        self.challenges
-            .iter_mut()
-            .for_each(|challenge| challenge.answered = false);
+        for challenge in &mut self.challenges {
+            (challenge.answered, challenge.asked) = (false, false);
+        }
     }
 
     /// Whether [`Authenticator::lines`] would give credentials.
@@ -253,11 +292,16 @@ impl Authenticator {
     }
 
     /// Takes the challenges of a 401 or 407; of each realm the strongest that we can answer.
-    pub fn take(&mut self, response: &Message<'_>, credentials: &Credentials) -> Result<(), Unanswerable> {
+    pub fn take(
+        &mut self,
+        response: &Message<'_>,
+        credentials: &Credentials,
+        realms: &mut Realms,
+    ) -> Result<(), Unanswerable> {
         if self.attempts >= MAX_ATTEMPTS {
             return Err(Unanswerable::Refused);
         }
-        let (mut found, mut foreign) = (Vec::<Challenge>::new(), false);
+        let (mut found, mut foreign) = (Vec::<Challenge>::new(), None);
         for header in response.headers() {
             let proxy = match header.name {
                 Name::WwwAuthenticate => false,
@@ -268,12 +312,8 @@ impl Authenticator {
                 continue;
             };
             let realm = unquote(&challenge.realm);
-            if credentials
-                .realm
-                .as_ref()
-                .is_some_and(|ours| ours.as_bytes() != &*realm)
-            {
-                foreign = true;
+            if !realms.admit(proxy, &realm, credentials.realm.as_deref()) {
+                foreign = Some(realm.into_owned());
                 continue;
             }
             match found
@@ -286,18 +326,13 @@ impl Authenticator {
             }
         }
         if found.is_empty() {
-            return Err(if foreign {
-                Unanswerable::ForeignRealm
-            } else {
-                Unanswerable::Unusable
-            });
+            return Err(foreign.map_or(Unanswerable::Unusable, Unanswerable::ForeignRealm));
         }
         let answered = |challenge: &Challenge| {
             self.challenges.iter().any(|old| {
-                old.nonce == challenge.nonce
-                    && old.realm == challenge.realm
-                    && old.proxy == challenge.proxy
-                    && old.answered
+                // What was sent ahead with an old nonce may fail for its age; what was asked for may not.
+                let same = old.nonce == challenge.nonce || old.asked && old.algorithm == challenge.algorithm;
+                same && old.realm == challenge.realm && old.proxy == challenge.proxy && old.answered
             })
         };
         if found
@@ -358,7 +393,8 @@ mod tests {
     ) -> Result<(), Unanswerable> {
         let (bytes, mut scratch) = (response(challenges), Vec::new());
         let message = Message::parse(&bytes, &mut scratch).unwrap();
-        authenticator.take(&message, &credentials("Mufasa", "Circle of Life", realm))
+        let credentials = credentials("Mufasa", "Circle of Life", realm);
+        authenticator.take(&message, &credentials, &mut Realms::default())
     }
 
     fn credentials(username: &str, password: &str, realm: Option<&str>) -> Credentials {
@@ -472,24 +508,39 @@ mod tests {
     }
 
     #[test]
-    fn an_ever_new_nonce_does_not_loop_for_ever() {
+    fn a_refused_password_is_sent_once_whatever_nonces_follow() {
         let mut authenticator = Authenticator::default();
-        let results: Vec<_> = (0..5)
-            .map(|nonce| {
-                let line = format!("WWW-Authenticate: Digest realm=\"a\", nonce=\"{nonce}\"\r\n");
-                take(&mut authenticator, &line, None).is_ok()
-            })
-            .collect();
-        assert_eq!(results, [true, true, true, false, false]);
-        authenticator.restart();
+        let mut ask = |more: &str| {
+            let line = format!("WWW-Authenticate: Digest realm=\"a\", {more}\r\n");
+            let taken = take(&mut authenticator, &line, None);
+            if taken.is_ok() {
+                authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 7);
+            }
+            taken.is_ok()
+        };
+        assert!(ask("nonce=\"1\""));
+        assert!(!ask("nonce=\"2\"") && !ask("nonce=\"3\""));
+        assert!(ask("nonce=\"4\", stale=true"), "once more for a stale nonce");
+        assert!(!ask("nonce=\"5\""));
         assert!(
-            take(
-                &mut authenticator,
-                "WWW-Authenticate: Digest realm=\"a\", nonce=\"9\"\r\n",
-                None
-            )
-            .is_ok()
+            ask("nonce=\"6\", algorithm=SHA-256"),
+            "another algorithm is another question"
         );
+        assert!(!ask("nonce=\"7\", stale=true"), "at most three in all");
+    }
+
+    #[test]
+    fn credentials_sent_ahead_with_an_old_nonce_do_not_count_as_refused() {
+        let mut authenticator = Authenticator::default();
+        for request in 0..3 {
+            authenticator.restart();
+            if authenticator.is_ready() {
+                authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 7);
+            }
+            let line = format!("WWW-Authenticate: Digest realm=\"a\", nonce=\"{request}\"\r\n");
+            assert_eq!(take(&mut authenticator, &line, None), Ok(()), "request {request}");
+            authenticator.lines(&credentials("u", "p", None), "REGISTER", b"sip:h", 8);
+        }
     }
 
     #[test]
@@ -498,7 +549,7 @@ mod tests {
         let evil = "WWW-Authenticate: Digest realm=\"evil\", nonce=\"1\"\r\n";
         assert_eq!(
             take(&mut authenticator, evil, Some("ours")),
-            Err(Unanswerable::ForeignRealm)
+            Err(Unanswerable::ForeignRealm(b"evil".to_vec()))
         );
         let basic = "WWW-Authenticate: Basic realm=\"ours\"\r\n";
         assert_eq!(

@@ -141,16 +141,26 @@ impl Endpoint {
                 };
                 self.on_bytes(now, path, bytes);
             }
-            Input::ConnectionLost { remote, transport } => {
-                for peer in self.wire.peers.reached_at(remote, transport) {
+            Input::ConnectionLost {
+                peer,
+                remote,
+                transport,
+            } => {
+                let mut reached = self.wire.peers.reached_at(remote, transport);
+                reached.retain(|reached| peer.is_none_or(|peer| peer == *reached));
+                for peer in reached {
                     self.with_binding(peer, |binding, wire| binding.on_connection_lost(wire, now));
                 }
-                for report in self.wire.on_connection_lost(now, remote, transport) {
+                for report in self.wire.on_connection_lost(now, peer, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
-            Input::Unreachable { remote, transport } => {
-                for report in self.wire.on_unreachable(now, remote, transport) {
+            Input::Unreachable {
+                peer,
+                remote,
+                transport,
+            } => {
+                for report in self.wire.on_unreachable(now, peer, remote, transport) {
                     self.on_report(now, report, None);
                 }
             }
@@ -250,6 +260,11 @@ impl Endpoint {
         self.wire.peers.owns(source)
     }
 
+    /// Whether some peer may prove itself by credentials.
+    pub fn accepts_credentials(&self) -> bool {
+        self.wire.peers.accepting().next().is_some()
+    }
+
     /// The Call-ID of a session that has not ended.
     pub fn call_id(&self, session: SessionId) -> Option<&[u8]> {
         self.sessions.get(Key(session.0)).map(|session| &*session.call_id)
@@ -278,6 +293,11 @@ impl Endpoint {
     /// of several would be, and one that failed a moment ago is not tried.
     pub fn hurry(&mut self, now: Instant, session: SessionId) {
         self.with_session(session, |session, wire| session.hurry(wire, now));
+    }
+
+    /// The target that an outgoing call went to last.
+    pub fn target_of(&self, session: SessionId) -> Option<SocketAddr> {
+        self.sessions.get(Key(session.0))?.target()
     }
 
     /// Sends 180 for an incoming call.
@@ -335,6 +355,12 @@ impl Endpoint {
         self.wire.draining = draining;
     }
 
+    /// Whether some peer may not have heard yet how a call ended: a request of a session is without its final response,
+    /// or a final response to an INVITE without its ACK. Looks at all there is.
+    pub fn has_to_say(&self) -> bool {
+        self.wire.is_unheard() || self.sessions.values().any(Session::is_unheard)
+    }
+
     pub fn counters(&self) -> Counters {
         Counters {
             active: self.active,
@@ -367,7 +393,7 @@ impl Endpoint {
             }
             Err(error) => {
                 self.wire.counters.malformed += 1;
-                self.wire.sighted(now, source, Sighting::Malformed);
+                self.wire.sighted(path, Sighting::Malformed);
                 let is_peer = self.wire.peers.sender(path, b"").is_some();
                 if let Some(bytes) = is_peer.then(|| refusal(bytes, error, source)).flatten() {
                     self.wire.send(path, bytes);
@@ -488,10 +514,10 @@ impl Endpoint {
     }
 
     /// Answers a request that belongs to nothing, when it is a peer's.
-    pub(crate) fn refuse_unknown(&mut self, now: Instant, request: &Message<'_>, path: Path) {
+    pub(crate) fn refuse_unknown(&mut self, request: &Message<'_>, path: Path) {
         if self.wire.peers.sender(path, b"").is_none() {
             self.wire.counters.strangers += 1;
-            return self.wire.sighted(now, path.remote, Sighting::Stranger);
+            return self.wire.sighted(path, Sighting::Stranger);
         }
         self.refuse(request, path, 481, b"");
     }

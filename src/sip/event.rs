@@ -31,11 +31,16 @@ pub enum Input<'a> {
     /// An open connection broke. Requests sent over it that nothing was heard about are sent once more, over a new
     /// connection; calls go on.
     ConnectionLost {
+        /// The only peer that it served; `None` where it served whoever is at this address.
+        peer: Option<PeerId>,
         remote: SocketAddr,
         transport: Transport,
     },
-    /// Nothing can be sent there: ICMP port unreachable, a refused or broken connection.
+    /// Nothing can be sent there: no route, a refused or broken connection. Who drives the endpoint may not hear of ICMP
+    /// port unreachable (an unconnected UDP socket does not); a silent target is left after `target_timeout` all the same.
     Unreachable {
+        /// The only peer that is meant, whose certificate was wrong; `None` where nobody is reached there.
+        peer: Option<PeerId>,
         remote: SocketAddr,
         transport: Transport,
     },
@@ -153,6 +158,14 @@ pub struct Reason {
     pub text: Option<String>,
 }
 
+impl Reason {
+    /// Whether the Q.850 cause is one of who is called: no such number, busy, no answer, declined, moved. Such a failure
+    /// says nothing about whoever sent it.
+    pub(crate) fn is_callees(&self) -> bool {
+        matches!(self.cause, Some(1 | 17..=22 | 28))
+    }
+}
+
 /// Why an outgoing call did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -186,7 +199,7 @@ pub enum Ended {
     NoSdp,
 }
 
-/// A sighting that an operator's ban list may count; rate-limited by the endpoint.
+/// A sighting that a ban list may count. Every one is told, so that noise hides nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sighting {
     /// A request from an address of no peer; it was not answered.
@@ -278,6 +291,12 @@ pub enum Event {
     Deregistered {
         peer: PeerId,
     },
+    /// A request carried a peer's credentials in answer to our challenge.
+    Proved {
+        peer: PeerId,
+        source: SocketAddr,
+        transport: Transport,
+    },
     /// An OPTIONS ping was answered (`status`), or not (408).
     Probed {
         peer: PeerId,
@@ -288,6 +307,12 @@ pub enum Event {
     LargeByUdp {
         peer: PeerId,
     },
+    /// The peer challenged for a realm that is not the configured one, or not the one that it challenged for first; no
+    /// credentials were given.
+    ForeignRealm {
+        peer: PeerId,
+        realm: String,
+    },
     /// The peer sees us at this address, which is not the one we advertise. To use it: `set_peer` with it as `public`,
     /// then `register` again.
     PublicAddress {
@@ -296,6 +321,8 @@ pub enum Event {
     },
     Security {
         source: IpAddr,
+        /// The source of a datagram may be forged.
+        transport: Transport,
         sighting: Sighting,
     },
 }

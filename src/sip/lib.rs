@@ -33,6 +33,6 @@ pub use event::{
     SessionId, Sighting,
 };
 pub use identity::{HeaderRefused, check_header};
-pub use peer::{Credentials, Network, Peer, PeerId, Transport};
+pub use peer::{Credentials, Network, Peer, PeerId, Share, Transport};
 pub use registration::Registration;
 pub use session::{Extensions, ReliableProvisional};

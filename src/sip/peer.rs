@@ -97,19 +97,29 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// How calls are spread over targets (RFC 2782): those of one group are equally good, and take calls by their weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub group: u16,
+    pub weight: u32,
+}
+
 /// A peer that may call us and that we may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub id: PeerId,
     /// Where requests go, best first; already resolved. May be empty for a peer that only calls us.
     pub targets: Vec<SocketAddr>,
+    /// The share of each target, in their order; empty where the first one takes all calls.
+    pub shares: Vec<Share>,
     /// Where REGISTER goes, best first; empty for `targets`.
     pub registrars: Vec<SocketAddr>,
     /// Addresses that were among these until not long ago: calls that began there go on.
     pub former: Vec<IpAddr>,
     /// Addresses its requests come from, beside those of `targets`.
     pub networks: Vec<Network>,
-    /// How requests go to it. A peer on TLS is heard over TLS only: its address alone proves nothing.
+    /// How requests go to it. A peer on TLS is heard over TLS only, one on TCP not over UDP: the source of a datagram
+    /// proves nothing.
     pub transport: Transport,
     /// Whether requests over UDP that are too large for any path go by TCP (RFC 3261 §18.1.1).
     pub large_by_tcp: bool,
@@ -133,6 +143,7 @@ impl Peer {
         Self {
             id,
             targets,
+            shares: Vec::new(),
             registrars: Vec::new(),
             former: Vec::new(),
             networks: Vec::new(),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::digest::Realms;
 use crate::message::{Address, Message};
 use crate::peer::{Credentials, Peer, PeerId, Transport};
 use crate::registration::Binding;
@@ -28,6 +29,9 @@ pub(crate) struct PeerEntry {
     pub service_route: Vec<String>,
     /// Targets that failed, and until when they are passed over.
     resting: Vec<(SocketAddr, Instant)>,
+    /// The realms that it challenges calls for, and registrations: these may be of another company's server.
+    pub call_realms: Realms,
+    pub register_realms: Realms,
     /// Until then large requests go by UDP, for TCP could not be had.
     pub no_tcp_until: Option<Instant>,
 }
@@ -56,6 +60,8 @@ impl Peers {
                 retired: false,
                 service_route: Vec::new(),
                 resting: Vec::new(),
+                call_realms: Realms::default(),
+                register_realms: Realms::default(),
                 no_tcp_until: None,
             }),
         }
@@ -91,6 +97,12 @@ impl Peers {
         self.entries.iter().any(|entry| entry.peer.owns(source))
     }
 
+    /// Whether an address is where some peer reaches us.
+    pub fn is_ours(&self, address: SocketAddr) -> bool {
+        let mut peers = self.entries.iter().map(|entry| &entry.peer);
+        peers.any(|peer| peer.local == address || peer.public == Some(address))
+    }
+
     /// The peers that are reached by connections to this address.
     pub fn reached_at(&self, remote: SocketAddr, transport: Transport) -> Vec<PeerId> {
         let peers = self.entries.iter().map(|entry| &entry.peer);
@@ -109,10 +121,15 @@ impl Peers {
     }
 
     /// Finds whose request this is. Of several peers at one address: the one whose Contact user the request names,
-    /// then the one with that very port, then the first; one that is retired comes last unless it is named.
+    /// then the one with that very port, then the first; one that is retired comes last unless it is named. A peer on
+    /// TCP or TLS is not heard over what proves less than it does: a datagram's source may be forged.
     fn find(&self, source: SocketAddr, transport: Transport, request_user: &[u8]) -> Option<&PeerEntry> {
         let mut best: Option<(u8, &PeerEntry)> = None;
-        let is_heard = |peer: &Peer| peer.transport != Transport::Tls || transport == Transport::Tls;
+        let is_heard = |peer: &Peer| match peer.transport {
+            Transport::Udp => true,
+            Transport::Tcp => transport.is_reliable(),
+            Transport::Tls => transport == Transport::Tls,
+        };
         let is_sender = |entry: &&PeerEntry| entry.peer.owns(source.ip()) && is_heard(&entry.peer);
         for entry in self.entries.iter().filter(is_sender) {
             let rank = match () {
@@ -162,6 +179,35 @@ impl PeerEntry {
             tried,
             at_last,
         )
+    }
+
+    /// The same for a call: of targets that are equally good one by chance, in proportion to their weights.
+    pub fn draw_target(
+        &self,
+        now: Instant,
+        tried: &[SocketAddr],
+        at_last: bool,
+        random: u64,
+    ) -> Option<SocketAddr> {
+        let best = self.next_target(now, tried, at_last)?;
+        let (targets, shares) = (&self.peer.targets, &self.peer.shares);
+        let group = targets.iter().zip(shares).find(|(target, _)| **target == best);
+        let (Some((_, group)), true) = (group, targets.len() == shares.len()) else {
+            return Some(best);
+        };
+        let rests = self.is_resting(now, best);
+        let equal = targets.iter().zip(shares).filter(|(target, share)| {
+            share.group == group.group && !tried.contains(target) && self.is_resting(now, **target) == rests
+        });
+        let sum: u64 = equal.clone().map(|(_, share)| u64::from(share.weight)).sum();
+        let mut left = random.checked_rem(sum).unwrap_or(0);
+        for (target, share) in equal {
+            match left.checked_sub(u64::from(share.weight)) {
+                Some(rest) => left = rest,
+                None => return Some(*target),
+            }
+        }
+        Some(best)
     }
 
     /// The same of the registrar's targets.
@@ -292,6 +338,7 @@ fn pick(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::Share;
 
     fn entry(targets: &[&str]) -> PeerEntry {
         let targets = targets.iter().map(|text| text.parse().unwrap()).collect();
@@ -301,6 +348,28 @@ mod tests {
             "k9".to_owned(),
         );
         peers.entries.remove(0)
+    }
+
+    #[test]
+    fn calls_spread_over_equal_targets_by_weight_and_leave_the_worse_and_the_resting_alone() {
+        let texts = ["198.51.100.1:5060", "198.51.100.2:5060", "198.51.100.3:5060"];
+        let mut entry = entry(&texts);
+        let (now, count) = (Instant::now(), |entry: &PeerEntry, now, at: usize| {
+            let drawn = (0..400).map(|random| entry.draw_target(now, &[], true, random));
+            drawn.filter(|drawn| *drawn == Some(target(texts[at]))).count()
+        });
+        assert_eq!(count(&entry, now, 0), 400, "no shares");
+        let share = |group, weight| Share { group, weight };
+        entry.peer.shares = vec![share(0, 30), share(0, 10), share(1, 99)];
+        assert_eq!([0, 1, 2].map(|at| count(&entry, now, at)), [300, 100, 0]);
+        entry.rest(now, target(texts[0]), None);
+        assert_eq!([0, 1, 2].map(|at| count(&entry, now, at)), [0, 400, 0]);
+        entry.rest(now, target(texts[1]), None);
+        assert_eq!([0, 1, 2].map(|at| count(&entry, now, at)), [0, 0, 400]);
+        let tried = [target(texts[2])];
+        assert!(entry.draw_target(now, &tried, false, 7).is_none());
+        entry.peer.shares = vec![share(0, 0); 3];
+        assert!(entry.draw_target(now, &[], true, 7).is_some());
     }
 
     fn target(text: &str) -> SocketAddr {

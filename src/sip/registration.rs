@@ -32,6 +32,8 @@ pub struct Registration {
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Wait after 403 and 404: a person has to look.
 const SLOW_LANE: Duration = Duration::from_secs(600);
+/// The most that a Retry-After makes of it.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 /// After its connection broke a binding is renewed this soon or up to five times later, and at most so often.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 const RENEW_PAUSE: Duration = Duration::from_secs(60);
@@ -71,6 +73,8 @@ pub(crate) struct Binding {
     failures: u32,
     raised: bool,
     due_at: Option<Instant>,
+    /// Until then the registrar keeps what it granted last, whatever came after.
+    registered_until: Option<Instant>,
     /// When it was last renewed before its time: a connection was lost, or the registrar moved.
     renewed_at: Option<Instant>,
     queued: Option<Instant>,
@@ -93,6 +97,7 @@ impl Binding {
             failures: 0,
             raised: false,
             due_at: None,
+            registered_until: None,
             renewed_at: None,
             queued: None,
         }
@@ -107,7 +112,8 @@ impl Binding {
 
     /// Removes the binding. `true` when there is nothing to remove.
     pub fn deregister(&mut self, wire: &mut Wire, now: Instant) -> bool {
-        if self.state == State::Failed && self.transaction.is_none() {
+        let is_held = self.registered_until.is_some_and(|until| now < until);
+        if self.state == State::Failed && self.transaction.is_none() && !is_held {
             return true;
         }
         self.state = State::Deregistering;
@@ -294,6 +300,7 @@ impl Binding {
         let Some(entry) = wire.peers.get(peer) else { return };
         let granted = granted(response, &self.contact).unwrap_or(self.registration.expires);
         self.former.clear();
+        self.registered_until = Some(now + Duration::from_secs(u64::from(granted)));
         if granted == 0 {
             return self.fail(wire, now, 500, None);
         }
@@ -325,17 +332,21 @@ impl Binding {
         let peer = self.registration.peer;
         match status {
             401 | 407 => {
-                let credentials = wire
-                    .peers
-                    .get(peer)
-                    .and_then(|entry| entry.peer.credentials.clone());
-                let taken = credentials.map(|credentials| self.auth.take(response, &credentials));
+                let auth = &mut self.auth;
+                let taken = wire.peers.get_mut(peer).and_then(|entry| {
+                    let credentials = entry.peer.credentials.as_ref()?;
+                    Some(auth.take(response, credentials, &mut entry.register_realms))
+                });
                 match taken {
                     Some(Ok(())) => return self.send(wire, now),
-                    Some(Err(Unanswerable::ForeignRealm)) => {
+                    Some(Err(Unanswerable::ForeignRealm(realm))) => {
+                        let news = wire.peers.get_mut(peer);
+                        if let Some(realm) = news.and_then(|entry| entry.register_realms.news(&realm)) {
+                            wire.tell(Event::ForeignRealm { peer, realm });
+                        }
                         let key = self.transaction.unwrap_or(Key(u64::MAX));
                         if let Some((_, path)) = wire.request_of(key) {
-                            wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+                            wire.sighted(path, Sighting::ForeignChallenge);
                         }
                     }
                     _ => {}
@@ -398,7 +409,7 @@ impl Binding {
             _ => (BACK_OFF.0 * 2u32.saturating_pow(self.failures.min(10))).min(BACK_OFF.1),
         };
         self.failures += 1;
-        let retry_in = asked.map_or(usual, |asked| asked.max(BACK_OFF.0));
+        let retry_in = asked.map_or(usual, |asked| asked.clamp(BACK_OFF.0, LONGEST_RETRY));
         let retry_in = retry_in + wire.random_below(retry_in / 10);
         self.due_at = Some(now + retry_in);
         wire.tell(Event::RegistrationFailed {

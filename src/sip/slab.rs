@@ -88,6 +88,10 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|(_, value)| value.as_ref())
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         (0..count).filter_map(|index| self.key_at(index))

@@ -410,7 +410,11 @@ mod tests {
         let bytes = message("SIP/2.0 401 Unauthorized", challenge);
         let mut scratch = Vec::new();
         client
-            .take(&Message::parse(&bytes, &mut scratch).unwrap(), user)
+            .take(
+                &Message::parse(&bytes, &mut scratch).unwrap(),
+                user,
+                &mut crate::digest::Realms::default(),
+            )
             .unwrap();
         client.lines(user, "INVITE", uri.as_bytes(), 5)
     }

@@ -22,4 +22,4 @@ pub use setup::{
     Parts, StartError, campaigns_of, flows_of, missing_prompts, plan_of, routes_of, simulation_settings,
     trunks_of,
 };
-pub use sip_transport::Tls;
+pub use sip_transport::{CertificateDates, Tls, certificate_dates};

@@ -6,7 +6,7 @@
 //! that language, then the same two in the default language, then the built-in English one.
 //!
 //! Every file is decoded once. [`PromptLibrary::preload`] decodes prompts and fragments on threads of its own
-//! at start; names and places, of which a call needs a handful of a second each, are decoded when first asked for.
+//! at start, [`PromptLibrary::preload_names`] names and places behind it, so that no call's thread has to.
 //! A file that cannot be decoded is named in [`PromptLibrary::problems`] and passed over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -98,14 +98,29 @@ impl PromptLibrary {
     /// Decodes what calls in these languages may need, on threads of its own; join to wait for it. Until a
     /// recording had its turn, [`Self::clip`] decodes it on the spot.
     pub fn preload(self: &Arc<Self>, languages: &[Language]) -> Vec<JoinHandle<()>> {
-        let work: Arc<Vec<(Language, String)>> = Arc::new(
+        let ids = |language: &Language| {
+            let language = *language;
+            self.spoken_often(language)
+                .into_iter()
+                .map(move |id| (language, id))
+        };
+        self.decode_ahead(languages.iter().flat_map(ids).collect(), PRELOAD_THREADS)
+    }
+
+    /// Decodes names and places on one thread more, while calls may already come in. Nobody need wait for it.
+    pub fn preload_names(self: &Arc<Self>, languages: &[Language]) -> Vec<JoinHandle<()>> {
+        let of = |id: &String| {
             languages
                 .iter()
-                .flat_map(|language| self.spoken_often(*language).into_iter().map(|id| (*language, id)))
-                .collect(),
-        );
-        let next = Arc::new(AtomicUsize::new(0));
-        (0..PRELOAD_THREADS)
+                .map(|language| (*language, id.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.decode_ahead(spoken_seldom().iter().flat_map(of).collect(), 1)
+    }
+
+    fn decode_ahead(self: &Arc<Self>, work: Vec<(Language, String)>, threads: usize) -> Vec<JoinHandle<()>> {
+        let (work, next) = (Arc::new(work), Arc::new(AtomicUsize::new(0)));
+        (0..threads)
             .filter_map(|_| {
                 let (library, work, next) = (Arc::clone(self), Arc::clone(&work), Arc::clone(&next));
                 let body = move || {
@@ -313,11 +328,10 @@ impl PromptLibrary {
             .keys()
             .filter(|(own, _)| *own == language)
             .map(|(_, id)| id.as_str());
-        let often = |id: &str| !id.starts_with("names/") && !id.starts_with("places/");
         let (fragments, prompts): (Vec<&str>, Vec<&str>) = Catalogue::bundled(language)
             .recordings()
             .map(|(id, _)| id)
-            .filter(|id| often(id))
+            .filter(|id| !is_name(id))
             .partition(|id| id.starts_with("fragments/"));
         let mut ids: Vec<String> = prompts
             .into_iter()
@@ -328,6 +342,17 @@ impl PromptLibrary {
         ids.dedup();
         ids
     }
+}
+
+fn is_name(id: &str) -> bool {
+    id.starts_with("names/") || id.starts_with("places/")
+}
+
+/// Names and places: they are recorded in English, whatever the language around them.
+fn spoken_seldom() -> Vec<String> {
+    let all = Catalogue::bundled(Language::ENGLISH);
+    let ids = all.recordings().map(|(id, _)| id);
+    ids.filter(|id| is_name(id)).map(str::to_owned).collect()
 }
 
 /// Whether text can be the id of a recording: words of letters, digits, `_` and `-`, joined by single slashes.
@@ -503,6 +528,32 @@ mod tests {
             problems[0].fault.contains("msg_goodbye.mp3"),
             "{}",
             problems[0].fault
+        );
+    }
+
+    #[test]
+    fn names_and_places_are_decoded_ahead_for_every_language_and_all_else_at_start() {
+        let library = Arc::new(PromptLibrary::open(None, Language::ENGLISH).unwrap());
+        let (often, seldom) = (library.spoken_often(Language::ENGLISH), spoken_seldom());
+        let all = Catalogue::bundled(Language::ENGLISH).recordings().count();
+        assert_eq!(often.len() + seldom.len(), all);
+        assert!(seldom.len() > 600 && seldom.iter().any(|id| id.starts_with("places/")));
+        let name = "names/P000197".to_owned();
+        assert!(seldom.contains(&name));
+        let languages = [Language::ENGLISH, Language::SPANISH];
+        assert!(
+            !languages
+                .iter()
+                .any(|language| library.is_decoded(*language, &name))
+        );
+        let work = languages.map(|language| (language, name.clone())).to_vec();
+        for worker in library.decode_ahead(work, 1) {
+            worker.join().unwrap();
+        }
+        assert!(
+            languages
+                .iter()
+                .all(|language| library.is_decoded(*language, &name))
         );
     }
 

@@ -1,9 +1,10 @@
 //! The running switch: one task around the engine.
 
 mod network;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,11 @@ use super::service_manager::Watchdog;
 use super::setup::{self, Parts, StartError};
 use super::sip_transport::{Tls, Transports};
 use super::start::{
-    concrete, directory_of, driver_config, open_prompts, open_store, read_tls, routes_from, seed,
+    concrete, directory_of, driver_config, open_prompts, open_store, prove_media_port, read_tls, routes_from,
+    seed,
 };
 use super::trace_retention;
 use super::trunk_address::{Found, watch_trunks};
-use crate::call::leg::Seat;
 use crate::call::record::RecordChange;
 use crate::config::{Config, Listen};
 use crate::directory::Directory;
@@ -39,8 +40,8 @@ const PORT_REST: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Calls that were ended at the end of a drain get this long for their farewell.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// With no call left, trunks get this long to take our registration back.
-const LEAVING: Duration = Duration::from_secs(5);
+/// From when no call is left, peers get this long to hear our last requests and to take our registration back.
+const LEAVING: Duration = Duration::from_secs(8);
 /// Records may take this long to reach the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(20);
 /// A command that found a full ring is tried again after this.
@@ -126,6 +127,7 @@ impl Switch {
         let (bound, public) = setup::media_address(config, &listen);
         let ports = config.media.ports;
         let pool = PortPool::new(bound, ports.first..=ports.last, PORT_REST, seed()?);
+        prove_media_port(bound, ports)?;
         let mut engine = Engine::new(settings, seed()?);
         trace_retention::start(&mut engine, &opened.store, &config.trace);
         let (orders, orders_in) = mpsc::channel(16);
@@ -149,9 +151,10 @@ impl Switch {
             status: status_out,
             deadline: None,
             drain_until: None,
-            draining_since: None,
             farewell_until: None,
+            leave_until: None,
             failed_streams: 0,
+            streams_told_at: None,
             watchdog: Watchdog::from_environment(),
         };
         running.pump();
@@ -279,9 +282,12 @@ struct Running {
     status: watch::Sender<Status>,
     deadline: Option<Instant>,
     drain_until: Option<Instant>,
-    draining_since: Option<Instant>,
     farewell_until: Option<Instant>,
+    /// Set once no call is left.
+    leave_until: Option<Instant>,
     failed_streams: usize,
+    /// When a want of ports was told last.
+    streams_told_at: Option<Instant>,
     watchdog: Watchdog,
 }
 
@@ -309,10 +315,11 @@ impl Running {
                     }
                 }
                 Some(found) = found.recv() => {
-                    let Found { trunk, targets, registrars, local } = found;
+                    let Found { trunk, targets, shares, registrars, local } = found;
                     let (now, name) = (self.clock.now(), trunk.clone());
                     let resolved = Input::RegistrarsResolved { trunk: name, targets: registrars };
                     self.engine.handle_input(now, resolved);
+                    self.engine.handle_input(now, Input::TrunkShares { trunk: trunk.clone(), shares });
                     self.engine.handle_input(now, Input::TrunkResolved { trunk, targets, local });
                 }
                 Some(order) = orders.recv() => {
@@ -341,7 +348,6 @@ impl Running {
             Order::Drain(patience) => {
                 tracing::info!(calls = self.engine.calls(), "draining: no new calls");
                 self.drain_until = Some(Instant::now() + patience);
-                self.draining_since.get_or_insert_with(Instant::now);
                 self.engine.handle_input(now, Input::Drain);
                 None
             }
@@ -382,43 +388,23 @@ impl Running {
                 Output::Records(changes) => self.record(changes),
                 Output::Trunk(status) => log::trunk(&status),
                 Output::Said { .. } => {}
-                Output::Sighting { source, sighting } => {
-                    tracing::warn!("SECURITY ip={source} event={sighting:?}");
+                Output::Sighting { source, sighting } => log::sighting(source, sighting),
+                Output::Proved { source, transport } => {
+                    self.transports.connections.know_at(transport, source);
                 }
-                Output::Banned { source, length } => {
-                    self.transports.connections.close_strangers(source);
+                Output::Banned {
+                    source,
+                    transport,
+                    length,
+                } => {
+                    if transport.is_reliable() {
+                        self.transports.connections.close_strangers(source);
+                    }
                     tracing::warn!("SECURITY ip={source} event=Banned seconds={}", length.as_secs());
                 }
                 Output::Wait(_) if self.tell_lost() => {}
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn make_streams(&mut self, count: usize) {
-        for made in 0..count {
-            let opened = self.pool.open().map_err(|error| error.to_string());
-            let placed = opened.and_then(|socket| {
-                let address = socket.local_address().map_err(|error| error.to_string())?;
-                Ok((socket, address))
-            });
-            match placed {
-                Ok((socket, bound)) => {
-                    let stream = StreamId(self.next_stream);
-                    self.next_stream = self.next_stream.wrapping_add(1);
-                    let ip = self.advertised.unwrap_or_else(|| bound.ip());
-                    let address = SocketAddr::new(ip, bound.port());
-                    self.stock.insert(stream, socket);
-                    self.engine
-                        .handle_input(self.clock.now(), Input::StreamReady(Seat { stream, address }));
-                }
-                Err(error) => {
-                    tracing::error!("no media port: {error}");
-                    // Told at the next heartbeat, so that the engine asks again, but not at once.
-                    self.failed_streams += count - made;
                     return;
                 }
             }
@@ -504,6 +490,7 @@ impl Running {
             retry,
             self.drain_until.filter(|_| self.farewell_until.is_none()),
             self.farewell_until,
+            self.leave_until,
         ]
         .into_iter()
         .flatten()
@@ -550,9 +537,12 @@ impl Running {
             return false;
         };
         let now_at = Instant::now();
-        let left = self.draining_since.is_some_and(|since| now_at >= since + LEAVING);
-        if self.engine.is_idle() || (self.engine.calls() == 0 && left) {
+        if self.engine.is_idle() {
             return true;
+        }
+        if self.engine.calls() == 0 {
+            // Calls may have taken long to end: only now is what they leave behind waited for.
+            return now_at >= *self.leave_until.get_or_insert(now_at + LEAVING);
         }
         if now_at >= drain_until && self.farewell_until.is_none() {
             tracing::info!(

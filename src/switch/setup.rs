@@ -46,6 +46,8 @@ pub enum StartError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    #[error("[media] address, ports: {address}: {reason}")]
+    MediaPort { address: IpAddr, reason: String },
     #[error("media threads: {0}")]
     Media(std::io::Error),
     #[error("prompts: {0}")]
@@ -337,19 +339,23 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         failover: trunk.failover.clone(),
         longest_ring: (trunk.ring_seconds > 0).then(|| seconds(trunk.ring_seconds)),
         longest_call: (trunk.call_seconds > 0).then(|| seconds(trunk.call_seconds)),
-        extensions: sip::Extensions {
-            reliable: match trunk.reliable {
-                Reliable::No => sip::ReliableProvisional::No,
-                Reliable::Peer => sip::ReliableProvisional::Peer,
-                Reliable::Required => sip::ReliableProvisional::Required,
-            },
-            timer: trunk.session_timer,
-            update: trunk.update,
-        },
+        extensions: extensions_of(trunk),
         options_every: (trunk.options_seconds > 0).then(|| seconds(trunk.options_seconds)),
         options_failures: trunk.options_failures,
         ..Trunk::new(trunk.name.clone(), trunk.host.clone())
     })
+}
+
+fn extensions_of(trunk: &TrunkConfig) -> sip::Extensions {
+    sip::Extensions {
+        reliable: match trunk.reliable {
+            Reliable::No => sip::ReliableProvisional::No,
+            Reliable::Peer => sip::ReliableProvisional::Peer,
+            Reliable::Required => sip::ReliableProvisional::Required,
+        },
+        timer: trunk.session_timer,
+        update: trunk.update,
+    }
 }
 
 fn credentials_of(
@@ -366,7 +372,7 @@ fn credentials_of(
         .map(|(username, password)| sip::Credentials {
             username,
             password,
-            realm: None,
+            realm: (key == "password").then(|| trunk.realm.clone()).flatten(),
         }))
 }
 

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 
 use super::engine::Routes;
 use super::media_driver::DriverConfig;
+use super::port_pool::PortPool;
 use super::prompt_library::PromptLibrary;
 use super::setup::{self, StartError};
 use super::sip_transport::Tls;
 use super::trunk_address;
 use crate::call::record::UtcMicros;
-use crate::config::{Config, Listen, Place};
+use crate::config::{Config, Listen, Place, PortRange};
 use crate::directory::Directory;
 use crate::store::{CallStore, DirectoryStore, SettingStore, SqliteStore, Writer, WriterConfig};
 
@@ -73,6 +74,10 @@ pub(super) async fn open_prompts(config: &Config) -> Result<Arc<PromptLibrary>, 
             // A worker that failed leaves its recordings to be read when they are asked for.
             let _ = worker.join();
         }
+        if !ahead.is_empty() {
+            // Goes on by itself while the server already takes calls.
+            drop(library.preload_names(ahead));
+        }
         for problem in library.problems() {
             tracing::warn!(language = %problem.language, prompt = problem.id, "prompt passed over: {}", problem.fault);
         }
@@ -109,6 +114,16 @@ pub(super) fn driver_config(config: &Config) -> DriverConfig {
         longest_tick,
         ..defaults
     }
+}
+
+/// Binds one port for a moment: an address that is not of this machine is told before the first call.
+pub(super) fn prove_media_port(address: IpAddr, ports: PortRange) -> Result<(), StartError> {
+    let pool = PortPool::new(address, ports.first..=ports.last, Duration::ZERO, seed()?);
+    let opened = pool.open().map(drop);
+    opened.map_err(|error| StartError::MediaPort {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 /// The address in session descriptions, where RTP is bound to every address: the one that reaches the first trunk.

@@ -183,20 +183,25 @@ fn softphone_calls_over_tls_and_verifies_our_certificate() {
     welcome_over(Wire::Tls);
 }
 
+/// A server that takes baresip over TCP and TLS: it binds neither a connection nor its sound to an address of its own, so
+/// that both come from 127.0.0.1.
+fn near(place: &Place, certificates: &Certificates) -> Setup {
+    let mut setup = Setup {
+        sip: listening_by_tls(place, certificates),
+        ..Setup::new(place)
+    };
+    let also = "destinations = []\naddresses = [\"127.0.0.1\"]";
+    setup.trunks = setup.trunks.replace("destinations = []", also);
+    setup
+}
+
 fn welcome_over(wire: Wire) {
     if !installed("baresip") {
         return;
     }
     let place = Place::new();
     let certificates = Certificates::new(&place);
-    let mut setup = Setup {
-        sip: listening_by_tls(&place, &certificates),
-        ..Setup::new(&place)
-    };
-    // baresip binds no connection to an address of its own.
-    let also = "destinations = []\naddresses = [\"127.0.0.1\"]";
-    setup.trunks = setup.trunks.replace("destinations = []", also);
-    let mut server = Server::start_as(&place, &setup);
+    let mut server = Server::start_as(&place, &near(&place, &certificates));
     let authority = format!(
         "sip_cafile {}\nsip_verify_server yes\n",
         certificates.authority.display()
@@ -223,6 +228,7 @@ async fn softphone_keys_five_digits_and_talks_with_the_office() {
     let place = Place::new();
     let number = "2025550111";
     let mut network = trunk(place.offices(), vec![office(&place, number)]).await;
+    // Its sound comes neither from where the call is signalled nor from the address that it describes.
     let mut server = Server::start(&place);
     let mut phone = Softphone::start(&place);
     let target = format!("sip:{ASKING}@{}", place.server());

@@ -16,7 +16,7 @@ use crate::support::{WEDNESDAY, library};
 pub const LOCAL: &str = "127.0.10.1:5060";
 /// What callers dial; the flow dials it again.
 pub const DIALLED: &str = "+12025550142";
-const SDP: &str =
+pub const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 127.0.20.9\r\ns=-\r\nc=IN IP4 127.0.20.9\r\nt=0 0\r\nm=audio 30000 RTP/AVP 0\r\n";
 
 /// The engine, its time, and all that it told.
@@ -97,6 +97,7 @@ impl Lines {
 
     pub fn unreachable(&mut self, remote: SocketAddr) {
         self.input(Input::Sip(sip::Input::Unreachable {
+            peer: None,
             remote,
             transport: sip::Transport::Udp,
         }));
@@ -148,13 +149,18 @@ impl Lines {
     }
 
     pub fn call_to(&mut self, from: SocketAddr, uri: &str) -> String {
+        self.call_naming(from, uri, uri)
+    }
+
+    /// The same with another URI in To.
+    pub fn call_naming(&mut self, from: SocketAddr, uri: &str, to: &str) -> String {
         self.calls += 1;
         let call_id = format!("call-{}", self.calls);
         self.hear(
             from,
             &format!(
                 "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{call_id}\r\nMax-Forwards: 70\r\n\
-                 From: <sip:2025550123@t.invalid>;tag=a\r\nTo: <{uri}>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
+                 From: <sip:2025550123@t.invalid>;tag=a\r\nTo: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
                  Contact: <sip:{from}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
                 SDP.len()
             ),

@@ -6,6 +6,7 @@
     reason = "a test may stop at what it cannot read"
 )]
 
+mod credentials;
 mod hearing;
 mod hotline;
 mod lines;

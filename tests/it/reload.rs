@@ -13,6 +13,7 @@ use trunkline::switch::simulator::{CallerPlan, Happening, Network, Simulator};
 use trunkline::switch::{campaigns_of, plan_of, simulation_settings};
 use trunkline::units::TrunkName;
 
+use crate::lines::Lines;
 use crate::support::{ANSWERS, HOTLINE, Story, WEDNESDAY, library, seconds};
 
 fn plan(keys: &[&str]) -> CallerPlan {
@@ -282,4 +283,55 @@ fn trunk_that_changes_only_how_it_is_used_keeps_its_registration_and_a_new_accou
     assert!(registered.requests[0].starts_with("REGISTER sip:other.invalid "));
     assert!(!registered.grant());
     assert_eq!(registered.engine.trunks()[0].registered, Some(true));
+}
+
+const REGISTERING: &str = "[[trunk]]\nname = \"t\"\nhost = \"t.example\"\nregistrar = \"r.example\"\n\
+                           register = true\nusername = \"u\"\npassword = \"p\"\n";
+
+fn registrars(lines: &mut Lines, targets: &[&str]) {
+    let targets = targets.iter().map(|target| target.parse().unwrap()).collect();
+    let trunk = TrunkName::new("t");
+    lines.input(Input::RegistrarsResolved { trunk, targets });
+    lines.pass(seconds(1));
+}
+
+#[test]
+fn a_registrar_that_was_not_found_is_not_replaced_by_the_proxy() {
+    let mut lines = Lines::new(REGISTERING);
+    registrars(&mut lines, &[]);
+    assert_eq!(lines.all("REGISTER ").len(), 0);
+    registrars(&mut lines, &["127.0.21.9:5060"]);
+    let registrar = "127.0.21.9:5060".parse().unwrap();
+    assert_eq!(lines.all("REGISTER ")[0].0, registrar);
+    // Those who look names up begin anew at a reload, and find nothing at first.
+    registrars(&mut lines, &[]);
+    lines.resolve("t", vec![crate::lines::trunk(0)]);
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    lines.answer("REGISTER", "401 Unauthorized", challenge, "");
+    lines.pass(seconds(1));
+    let requests = lines.all("REGISTER ");
+    assert!(requests.iter().all(|(to, _)| *to == registrar), "{requests:?}");
+    assert!(requests.last().unwrap().1.contains("Authorization: Digest"));
+}
+
+#[test]
+fn a_trunk_that_was_removed_is_nobody_again_when_its_former_addresses_run_out() {
+    let mut lines = Lines::new("[[trunk]]\nname = \"t\"\nhost = \"t.example\"\n");
+    let old = crate::lines::trunk(0);
+    lines.resolve("t", vec!["127.0.20.9:5060".parse().unwrap()]);
+    lines.input(Input::Configure {
+        trunks: Vec::new(),
+        routes: Routes::default(),
+    });
+    lines.pass(seconds(60));
+    let new = "127.0.20.9:5060".parse().unwrap();
+    let heard = |lines: &mut Lines, from| {
+        let before = lines.sent.len();
+        lines.call(from);
+        lines.sent.len() > before
+    };
+    assert!(!heard(&mut lines, new), "forgotten");
+    lines.now.monotonic += seconds(24 * 3600);
+    lines.pass(seconds(1));
+    assert!(!heard(&mut lines, old) && !heard(&mut lines, new));
 }

@@ -39,10 +39,14 @@ impl Stand {
     }
 
     fn hear(&mut self, source: &str, bytes: &str) -> Vec<Output> {
+        self.hear_by(sip::Transport::Udp, source, bytes)
+    }
+
+    fn hear_by(&mut self, transport: sip::Transport, source: &str, bytes: &str) -> Vec<Output> {
         let input = sip::Input::Received {
             local: switch_address(),
             source: source.parse().unwrap(),
-            transport: sip::Transport::Udp,
+            transport,
             bytes: bytes.as_bytes(),
         };
         self.engine.handle_input(self.now, Input::Sip(input));
@@ -68,7 +72,7 @@ fn request(method: &str, source: &str, number: usize) -> String {
 
 fn ban_of(outputs: &[Output]) -> Option<(IpAddr, Duration)> {
     outputs.iter().find_map(|output| match output {
-        Output::Banned { source, length } => Some((*source, *length)),
+        Output::Banned { source, length, .. } => Some((*source, *length)),
         _ => None,
     })
 }
@@ -97,6 +101,40 @@ fn a_stranger_that_asks_for_calls_is_banned_unanswered_and_heard_again_after_it(
     stand.pass(Duration::from_secs(900));
     stand.hear(STRANGER, &request("OPTIONS", STRANGER, 4));
     assert_eq!(stand.looked_at(), looked_at + 1);
+}
+
+#[test]
+fn noise_of_others_hides_nobody_from_a_ban_and_fills_no_log() {
+    let mut stand = Stand::new();
+    let mut logged = 0;
+    let mut hear = |stand: &mut Stand, source: &str, number: usize| {
+        let outputs = stand.hear(source, &request("INVITE", source, number));
+        let told = |output: &&Output| matches!(output, Output::Sighting { .. });
+        logged += outputs.iter().filter(told).count();
+        ban_of(&outputs).is_some()
+    };
+    for number in 0..200 {
+        hear(&mut stand, &format!("203.0.113.{number}:5060"), number);
+    }
+    assert!(!hear(&mut stand, STRANGER, 1000));
+    assert!(hear(&mut stand, STRANGER, 1001));
+    assert_eq!(logged, 20);
+}
+
+#[test]
+fn datagrams_which_may_be_forged_ban_no_connection_and_connections_ban_themselves() {
+    let mut stand = Stand::new();
+    let by_tcp = sip::Transport::Tcp;
+    let scan = probe("OPTIONS", STRANGER, 1, "User-Agent: friendly-scanner\r\n");
+    assert!(ban_of(&stand.hear(STRANGER, &scan)).is_some());
+    let source: SocketAddr = STRANGER.parse().unwrap();
+    assert!(stand.engine.admits(stand.now, source.ip()), "a connection");
+    let before = stand.looked_at();
+    assert!(stand.hear(STRANGER, &scan).is_empty());
+    assert_eq!(stand.looked_at(), before);
+    assert!(ban_of(&stand.hear_by(by_tcp, STRANGER, &scan)).is_some());
+    assert!(!stand.engine.admits(stand.now, source.ip()));
+    assert_eq!(stand.engine.guard_counters().bans, 2);
 }
 
 #[test]

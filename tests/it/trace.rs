@@ -118,9 +118,13 @@ impl Stand {
 
     /// The trunk sends; the socket listens on every address.
     fn hear(&mut self, message: &str) {
+        self.hear_from(trunk(), message);
+    }
+
+    fn hear_from(&mut self, source: SocketAddr, message: &str) {
         self.input(Input::Sip(sip::Input::Received {
             local: "0.0.0.0:5060".parse().unwrap(),
-            source: trunk(),
+            source,
             transport: sip::Transport::Udp,
             bytes: message.as_bytes(),
         }));
@@ -227,6 +231,10 @@ fn whole_call(rules: TraceRules) -> Stand {
     stand.pass(10);
     stand.hear(&response(&dialled, "100 Trying", "", ""));
     stand.pass(470);
+    // Whoever knows the Call-ID writes nothing into the trace.
+    let stranger = "203.0.113.9:5060".parse().unwrap();
+    let injected = response(&dialled, "599 Injected", "", "").replace("branch=z9hG4bK", "branch=z9hG4bKx");
+    stand.hear_from(stranger, &injected);
     stand.hear(&invite);
     stand.pass(100);
     stand.hear(&response(&dialled, "183 Session Progress", "", &sdp(4002)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use trunkline::call::disposition::LegDisposition;
 use trunkline::call::record::EventKind;
 use trunkline::switch::engine::{Input, TrunkStatus};
+use trunkline::units::TrunkName;
 
 use crate::lines::{DIALLED, Lines, header, trunk};
 use crate::support::seconds;
@@ -101,6 +102,7 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     lines.answer("INVITE", "503 Busy", "Retry-After: 60\r\n", "");
     assert!(lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
+    lines.answer("INVITE", "180 Ringing", CONTACT, "");
     lines.pass(seconds(59));
     lines.call(trunk(1));
     assert_eq!(lines.dialled(), [trunk(0), trunk(1), trunk(1), trunk(1)]);
@@ -108,6 +110,41 @@ fn retry_after_is_honoured_and_the_trunk_used_again_when_it_is_over() {
     assert!(!lines.engine.trunks()[0].resting);
     lines.call(trunk(1));
     assert_eq!(lines.dialled().last(), Some(&trunk(0)));
+}
+
+#[test]
+fn a_busy_number_rests_no_trunk_and_one_that_asked_to_wait_is_still_used_where_there_is_no_other() {
+    let mut lines = lines(&[""]);
+    lines.call(trunk(0));
+    let busy = "Retry-After: 300\r\nReason: Q.850;cause=17\r\n";
+    lines.answer("INVITE", "503 Service Unavailable", busy, "");
+    assert!(!lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    lines.answer("INVITE", "503 Service Unavailable", "Retry-After: 300\r\n", "");
+    assert!(lines.engine.trunks()[0].resting);
+    lines.call(trunk(0));
+    assert_eq!(lines.dialled().len(), 3, "better than nothing");
+}
+
+#[test]
+fn calls_spread_over_equal_targets_while_the_registration_stays_where_it_is() {
+    let mut lines = lines(&["register = true\nusername = \"u\"\npassword = \"p\""]);
+    let share = |group| sip::Share { group, weight: 1 };
+    lines.input(Input::TrunkShares {
+        trunk: TrunkName::new("a"),
+        shares: vec![share(0), share(0), share(0), share(1)],
+    });
+    lines.resolve("a", (0..4).map(trunk).collect());
+    for _ in 0..60 {
+        lines.call(trunk(0));
+        lines.answer("INVITE", "486 Busy Here", "", "");
+    }
+    let dialled = lines.dialled();
+    let count = |index| dialled.iter().filter(|to| **to == trunk(index)).count();
+    assert_eq!(dialled.len(), 60);
+    assert!((0..3).all(|index| count(index) > 10), "{dialled:?}");
+    let registered = lines.all("REGISTER ");
+    assert!(!registered.is_empty() && registered.iter().all(|(to, _)| *to == trunk(0)));
 }
 
 #[test]

@@ -161,11 +161,25 @@ fn voipms_gets_eleven_digits_of_mu_law_and_calls_in_are_found_by_the_registratio
             .unwrap()
             .starts_with("<sip:account@city.voip.ms>;tag=")
     );
-    // Its call names our Contact in the Request-URI and the number in To.
+    // Its calls name our Contact, or the account, in the Request-URI and the number in To.
     let contact = header(register, "Contact").unwrap();
     let user = contact.split(['<', '@']).nth(1).unwrap().to_owned();
     let call = lines.call_to(trunk(0), &format!("{user}@127.0.10.1"));
     assert_eq!(lines.told_caller(&call), 404, "To names no number");
+    for named in [format!("{user}@127.0.10.1"), "sip:account@127.0.10.1".to_owned()] {
+        let before = lines.dialled().len();
+        let call = lines.call_naming(trunk(0), &named, "sip:12025550142@city.voip.ms");
+        assert!(
+            lines.told_caller(&call) < 200,
+            "{named}: {}",
+            lines.told_caller(&call)
+        );
+        assert_eq!(lines.dialled().len(), before + 1, "{named}");
+        assert_eq!(
+            lines.invite().split(' ').nth(1),
+            Some("sip:12025550142@city.voip.ms")
+        );
+    }
 }
 
 #[test]
@@ -274,6 +288,25 @@ fn name_host_and_user_phone_stand_where_the_recipe_says() {
         ("X-Other", Some("a b")),
     ];
     assert_invite(&text, "sip:2025550142@t.example;user=phone", &headers);
+}
+
+#[test]
+fn a_port_of_the_host_is_no_part_of_who_we_are() {
+    let account = "username = \"u\"\npassword = \"p\"\nregister = true\n";
+    let mut lines = Lines::new(&format!(
+        "{}{account}",
+        BASE.replace("\"t.example\"", "\"t.example:5070\"")
+    ));
+    let register = lines.all("REGISTER ")[0].1.clone();
+    assert_eq!(header(&register, "To").as_deref(), Some("<sip:u@t.example>"));
+    lines.call(trunk(0));
+    let text = lines.invite();
+    assert!(
+        text.starts_with("INVITE sip:+12025550142@t.example:5070 SIP/2.0\r\n"),
+        "{text}"
+    );
+    let from = header(&text, "From").unwrap();
+    assert!(from.starts_with("<sip:+12025550100@t.example>"), "{from}");
 }
 
 #[test]

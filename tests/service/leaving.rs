@@ -71,6 +71,54 @@ fn calls_that_outlast_the_time_to_drain_are_ended() {
 }
 
 #[test]
+fn the_farewell_of_a_call_is_repeated_and_proved_until_the_trunk_has_taken_it() {
+    let (mut service, mut trunk, _) = with_a_call("127.82.0.7", "127.82.0.8", 1);
+    service.signal(Signal::TERM);
+    let lost = trunk.expect("BYE");
+    let leaving = trunk.expect("REGISTER");
+    trunk.register(&leaving, 0);
+    // No call and no registration is left; the first BYE was lost on its way.
+    let repeated = trunk.expect("BYE");
+    assert_eq!(repeated, lost);
+    let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n0\"\r\n";
+    trunk.answer(&repeated, "401 Unauthorized", challenge);
+    let proved = trunk.expect("BYE");
+    assert!(header(&proved, "Authorization").starts_with("Digest "));
+    trunk.answer(&proved, "200 OK", "");
+    assert!(service.ended().success());
+}
+
+#[test]
+fn a_farewell_that_nobody_answers_holds_the_end_up_for_eight_seconds_at_most() {
+    let (mut service, mut trunk, _) = with_a_call("127.82.0.9", "127.82.0.10", 1);
+    service.signal(Signal::TERM);
+    trunk.expect("BYE");
+    let begun = Instant::now();
+    assert!(service.ended().success());
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(6) && took < Duration::from_secs(12),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_registration_is_taken_back_however_long_the_last_call_lasted() {
+    let (mut service, mut trunk, to) = with_a_call("127.82.0.11", "127.82.0.12", 60);
+    service.signal(Signal::TERM);
+    assert_eq!(trunk.within("BYE", Duration::from_secs(9)), None);
+    trunk.ask("BYE", "first", 2, &to);
+    let leaving = trunk.expect("REGISTER");
+    let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\", stale=true\r\n";
+    trunk.answer(&leaving, "401 Unauthorized", challenge);
+    let proved = trunk.expect("REGISTER");
+    assert!(header(&proved, "Authorization").contains("nonce=\"n1\""));
+    assert_eq!(expires(&proved), "0");
+    trunk.register(&proved, 0);
+    assert!(service.ended().success());
+}
+
+#[test]
 fn hangup_signal_reads_passwords_again() {
     let (server, host) = ("127.82.0.5", "127.82.0.6");
     let mut trunk = Trunk::new(host, server);

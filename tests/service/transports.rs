@@ -284,7 +284,7 @@ fn a_trunk_with_another_name_or_an_old_certificate_or_another_authority_gets_not
             "{why}"
         );
         await_log(&service, why);
-        await_log(&service, "registration failed");
+        await_log(&service, "not registered: ");
     }
 }
 
@@ -317,6 +317,38 @@ fn a_listener_that_wants_certificates_knows_trunks_by_their_names_alone() {
     );
     assert!(closes("127.93.7.66", Some("nobody")));
     await_log(&service, "its certificate names no trunk");
+}
+
+#[test]
+fn a_connection_that_proved_a_name_ends_with_the_reload_that_trusts_another_authority() {
+    let (authority, other) = (Authority::new("one"), Authority::new("other"));
+    authority.issue("server", "sip.example.test", false);
+    authority.issue("trunk", "sip.carrier.test", false);
+    let (ca, clients) = (authority.path("ca.pem"), authority.path("clients.pem"));
+    std::fs::copy(&ca, &clients).unwrap();
+    let keys = format!(
+        "{}tls_client_ca = \"{}\"\n",
+        authority.keys("server"),
+        clients.display()
+    );
+    let tables = format!(
+        "[[trunk]]\nname = \"carrier\"\nhost = \"sip.carrier.test\"\nproxy = \"127.93.11.9:5061\"\n\
+         transport = \"tls\"\ntls_ca = \"{}\"\n",
+        ca.display()
+    );
+    let service = serve("\"tls:127.93.11.1:5061\"", "127.93.11.3", &keys, &tables);
+    let client = authority.client(Some("trunk"));
+    let (mut far_end, _) =
+        FarEnd::tls("127.93.11.66", "127.93.11.1:5061", "sip.example.test", client).unwrap();
+    call(&mut far_end, "before");
+    service.signal(Signal::HUP);
+    assert!(
+        !far_end.is_closed_within(Duration::from_secs(2)),
+        "nothing changed"
+    );
+    std::fs::copy(other.path("ca.pem"), &clients).unwrap();
+    service.signal(Signal::HUP);
+    assert!(far_end.is_closed_within(Duration::from_secs(10)));
 }
 
 #[test]

@@ -10,10 +10,6 @@ use crate::call::record::Phrase;
 const PLAIN: &[&str] = &[
     "via",
     "v",
-    "route",
-    "record-route",
-    "path",
-    "service-route",
     "call-id",
     "i",
     "cseq",
@@ -55,7 +51,6 @@ const PLAIN: &[&str] = &[
     "recv-info",
     "info-package",
     "session-id",
-    "p-charging-vector",
     "x-twilio-callsid",
     "x-twilio-error",
     "x-asterisk-hangupcause",
@@ -81,6 +76,10 @@ const PLAIN: &[&str] = &[
 ];
 /// Headers that hold addresses of people.
 const ADDRESSES: &[&str] = &[
+    "route",
+    "record-route",
+    "path",
+    "service-route",
     "from",
     "f",
     "to",

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::canvas::{Canvas, Paint, Screen};
 use super::glance::{Glance, Start, harmless, narrow};
-use super::words::{cause, ended_by, offset, party};
+use super::words::{cause, ended_by, offset, party, unrecorded};
 use crate::call::record::{CallRecord, LegNumber, UtcMicros};
 use crate::call::trace::{Trace, TracedMessage};
 
@@ -120,7 +120,7 @@ impl<'a> Stage<'a> {
     /// A leg's party, and its trunk.
     fn name(&self, leg: LegNumber) -> String {
         let record = self.call.legs.iter().find(|record| record.leg == leg);
-        record.map_or_else(|| format!("leg {}", leg.0), |record| narrow(&party(record)))
+        record.map_or_else(|| unrecorded(leg), |record| narrow(&party(record)))
     }
 
     fn trunk(&self, leg: LegNumber) -> Option<String> {
@@ -294,7 +294,7 @@ impl<'a> Stage<'a> {
         let text = match (summary.disposition, summary.ended_by) {
             (Some(disposition), Some(by)) => {
                 format!(
-                    "The call {} ({disposition}), ended by {}.",
+                    "The call ended: {} ({disposition}), by {}.",
                     disposition.words(),
                     ended_by(by)
                 )

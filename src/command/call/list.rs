@@ -61,7 +61,11 @@ fn line(call: &CallSummary, zone: &TimeZone, out: &mut dyn Write) -> std::io::Re
         .ended_at
         .map_or_else(|| "…".to_owned(), |end| length(end.since(call.started_at)));
     let campaign = call.route.campaign.as_ref().map(|campaign| campaign.as_str());
-    let led_to = campaign.or(call.route.flow.as_deref()).unwrap_or("-");
+    let flow = call.route.flow.as_ref().map(|flow| format!("flow {flow}"));
+    let led_to = campaign
+        .map(str::to_owned)
+        .or(flow)
+        .unwrap_or_else(|| "-".to_owned());
     let became = call
         .disposition
         .map_or("still going on", |disposition| disposition.words());

@@ -13,6 +13,9 @@ use crate::call::record::{CallRecord, Direction, LegRecord, Party};
 use crate::store::{CallFilter, Store};
 use crate::units::CallId;
 
+/// Fewer characters of an id name no call: those of one day begin alike.
+const SHORTEST_BEGINNING: usize = 6;
+
 pub(super) fn run(
     store: &dyn Store,
     args: &ShowArgs,
@@ -24,7 +27,7 @@ pub(super) fn run(
     let Some(call) = store.call(id)? else {
         bail!("there is no call {id}")
     };
-    if args.ladder || args.pcap.is_some() {
+    if args.ladder || args.full || args.pcap.is_some() {
         return trace::run(store, &call, args, screen, out);
     }
     if args.json {
@@ -40,9 +43,10 @@ pub(super) fn run(
 
 fn find(store: &dyn Store, text: &str) -> anyhow::Result<CallId> {
     if text != "last" {
-        return text
-            .parse()
-            .context("write the id as `trunkline call list` shows it, or \"last\"");
+        return match text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => find_beginning(store, text),
+        };
     }
     let newest = store.calls(&CallFilter {
         limit: Some(1),
@@ -53,6 +57,36 @@ fn find(store: &dyn Store, text: &str) -> anyhow::Result<CallId> {
         .first()
         .map(|call| call.id)
         .context("there are no calls yet")
+}
+
+/// The one call whose id begins so.
+fn find_beginning(store: &dyn Store, text: &str) -> anyhow::Result<CallId> {
+    let text = text.to_ascii_lowercase();
+    let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    if text.len() < SHORTEST_BEGINNING || !text.bytes().all(is_id) {
+        bail!(
+            "{text} is no call: write the id as `trunkline call list` shows it, its first {SHORTEST_BEGINNING} or more \
+             characters, or \"last\""
+        );
+    }
+    let mut filter = CallFilter {
+        limit: Some(1000),
+        ..CallFilter::default()
+    };
+    let mut found = None;
+    loop {
+        let page = store.calls(&filter)?;
+        let fitting = page.calls.iter().map(|call| call.id);
+        for id in fitting.filter(|id| id.to_string().starts_with(&text)) {
+            if let Some(other) = found.replace(id) {
+                bail!("{text} begins the ids of several calls, such as {other} and {id}");
+            }
+        }
+        match page.next {
+            Some(next) => filter.after = Some(next),
+            None => return found.with_context(|| format!("there is no call {text}…")),
+        }
+    }
 }
 
 fn heading(call: &CallRecord, zone: &TimeZone, out: &mut dyn Write) -> std::io::Result<()> {
@@ -96,9 +130,13 @@ fn heading(call: &CallRecord, zone: &TimeZone, out: &mut dyn Write) -> std::io::
     if let Some(disposition) = summary.disposition {
         let by = summary
             .ended_by
-            .map(|by| format!(", ended by {}", ended_by(by)))
+            .map(|by| format!(", by {}", ended_by(by)))
             .unwrap_or_default();
-        writeln!(out, "  {} ({disposition}){by}", disposition.words())?;
+        writeln!(
+            out,
+            "  The call ended: {} ({disposition}){by}",
+            disposition.words()
+        )?;
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) fn run(
     if args.json {
         serde_json::to_writer(&mut *out, &document(call, &trace))?;
         writeln!(out)?;
-    } else if args.ladder {
+    } else if args.ladder || args.full {
         let screen = Screen {
             width: args.width.map_or(screen.width, usize::from),
             unicode: screen.unicode && !args.ascii,

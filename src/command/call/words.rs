@@ -50,7 +50,15 @@ pub(super) fn who(call: &CallRecord, leg: Option<LegNumber>) -> String {
     call.legs
         .iter()
         .find(|leg| leg.leg == number)
-        .map_or_else(|| format!("leg {}", number.0), party)
+        .map_or_else(|| unrecorded(number), party)
+}
+
+/// A leg that came to no record of its own: the first is always the caller's.
+pub(super) fn unrecorded(leg: LegNumber) -> String {
+    match leg.0 {
+        0 => "caller".to_owned(),
+        number => format!("leg {number}"),
+    }
 }
 
 pub(super) fn ended_by(by: EndedBy) -> &'static str {
@@ -64,12 +72,13 @@ pub(super) fn ended_by(by: EndedBy) -> &'static str {
 
 /// The codes of a cause, as `SIP 486 Busy Here, Q.850 17`; empty when there is none.
 pub(super) fn cause(cause: &Cause) -> String {
-    let phrase = cause
-        .phrase
-        .as_ref()
-        .map(|phrase| format!(" {phrase}"))
-        .unwrap_or_default();
-    let sip = cause.sip_status.map(|status| format!("SIP {status}{phrase}"));
+    let phrase = cause.phrase.as_ref().map(ToString::to_string);
+    let sip = match (cause.sip_status, phrase) {
+        (Some(status), Some(phrase)) => Some(format!("SIP {status} {phrase}")),
+        (Some(status), None) => Some(format!("SIP {status}")),
+        // What we say of a silent trunk is no SIP answer.
+        (None, phrase) => phrase,
+    };
     let q850 = cause.q850.map(|cause| format!("Q.850 {cause}"));
     sip.into_iter().chain(q850).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,6 @@
 //! What has to have happened.
 
+use crate::command::output::say;
 /// A list of sentences, each true or not.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -18,9 +19,10 @@ impl Checks {
     }
 
     /// Prints every sentence with its mark.
-    pub fn print(&self) {
+    pub fn print(&self) -> anyhow::Result<()> {
         for (sentence, holds) in &self.list {
-            println!("  {} {sentence}", if *holds { "✓" } else { "✗ NOT:" });
+            say!("  {} {sentence}", if *holds { "✓" } else { "✗ NOT:" })?;
         }
+        Ok(())
     }
 }

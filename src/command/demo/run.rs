@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::call::disposition::{LegDisposition, SessionDisposition};
 use crate::call::record::{CallRecord, Party};
 use crate::command::call::{self, CallCommand, ShowArgs};
+use crate::command::output::say;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::store::{CallFilter, CallStore, SqliteStore};
@@ -178,7 +179,9 @@ fn judge(record: &CallRecord, checks: &mut Checks) {
             expected.as_str()
         );
         if !checks.that(words, found == Some(expected)) {
-            println!("(the record says {found:?})");
+            let found = found.map_or("nothing", |found| found.as_str());
+            // The sentence above is the verdict; this is only beside it.
+            let _ = say!("(the record says {found})");
         }
     }
     let carried = record
@@ -190,30 +193,30 @@ fn judge(record: &CallRecord, checks: &mut Checks) {
 }
 
 fn show(store: &SqliteStore, checks: &Checks) -> anyhow::Result<()> {
-    println!("\nThe call record, as `trunkline call show last` shows it:\n");
+    say!("\nThe call record, as `trunkline call show last` shows it:\n")?;
     let last = CallCommand::Show(ShowArgs {
         id: "last".to_owned(),
         json: false,
         ..ShowArgs::default()
     });
     call::run_with(store, &last, &TimeZone::system(), &mut std::io::stdout().lock())?;
-    println!("\nWhat had to happen:\n");
-    checks.print();
-    println!(
+    say!("\nWhat had to happen:\n")?;
+    checks.print()?;
+    say!(
         "\n{}",
         if checks.all_hold() {
             "All of it happened."
         } else {
             "Not all of it happened."
         }
-    );
+    )?;
     Ok(())
 }
 
 /// Keeps the hotline running and tells how to call it.
 async fn stay(stage: &Stage, folder: &Path) -> anyhow::Result<()> {
     let server = stage.server;
-    println!(
+    say!(
         "\nThe hotline is still running. Call it with a softphone on this machine (no account or registration needed):\n\
          \n    sip:{HOTLINE}@{server}\n\
          \nfor example:  baresip -e \"dial sip:{HOTLINE}@{server}\"\n\
@@ -223,7 +226,7 @@ async fn stay(stage: &Stage, folder: &Path) -> anyhow::Result<()> {
          \n    trunkline check --config server.toml\n    trunkline serve --config server.toml\n\
          \nThis demo's own configuration is {}. Ctrl-C ends it.",
         folder.join("demo.toml").display(),
-    );
+    )?;
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         ended = tokio::signal::ctrl_c() => ended?,

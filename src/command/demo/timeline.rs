@@ -1,5 +1,6 @@
 //! The demo's story, told line by line as it happens.
 
+use crate::command::output::say;
 use std::time::Instant;
 
 /// Prints what happens, with the seconds since the start; a quiet one prints nothing.
@@ -27,7 +28,8 @@ impl Timeline {
     /// Tells what `who` did.
     pub fn tell(&self, who: &str, what: &str) {
         if !self.quiet {
-            println!("{:7.2} s  {who:<10}  {what}", self.start.elapsed().as_secs_f64());
+            // The demo goes on for those who do not watch.
+            let _ = say!("{:7.2} s  {who:<10}  {what}", self.start.elapsed().as_secs_f64());
         }
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::flow) fn enter(run: &mut Run, world: &World<'_>, step: &Play) {
         pieces.extend(run.pieces(world, key));
     }
     if step.repeat {
-        run.so_far = SessionDisposition::CompletedAll;
+        run.so_far = SessionDisposition::Completed;
         run.act(Action::Play { pieces, repeat: true });
     } else {
         let keys: Vec<&str> = step.prompts.iter().map(String::as_str).collect();

@@ -136,6 +136,14 @@ impl Dialog {
         (strict.text.to_vec(), lines.into_lines().unwrap_or_default())
     }
 
+    /// The way by which the peer was heard.
+    pub fn heard_from(&self, peer: Option<&Peer>) -> Path {
+        Path {
+            peer: peer.map(|peer| peer.id).or(self.path.peer),
+            ..self.path
+        }
+    }
+
     /// Where requests of this dialog go.
     pub fn next_hop(&self, peer: Option<&Peer>) -> Path {
         let first = self.routes.first().and_then(|route| Address::parse(route));

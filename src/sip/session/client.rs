@@ -48,11 +48,14 @@ impl Session {
     /// Starts an outgoing call to the peer's best target. `key` is the slot the session will take.
     pub fn call(wire: &mut Wire, now: Instant, key: Key, invite: Invite) -> Result<Self, InviteError> {
         check(&invite)?;
+        let nonce = wire.random();
         let entry = wire.peers.get(invite.peer).ok_or(InviteError::UnknownPeer)?;
-        let path = entry.best_path(now).ok_or(InviteError::NoTarget)?;
+        let remote = entry
+            .draw_target(now, &[], true, nonce)
+            .ok_or(InviteError::NoTarget)?;
+        let path = entry.path_to(remote);
         let (contact, extensions) = (entry.contact(), entry.peer.extensions);
         let (uri, routes) = entry.addressing(&invite.uri);
-        let nonce = wire.random();
         let mut session = Self::new(
             SessionId(key.0),
             invite.peer,
@@ -346,7 +349,8 @@ impl Session {
             }
             let failure = failure(response);
             // After ringing, 408 is the callee's.
-            if status == 503 || (status == 408 && !self.rang) {
+            let is_targets = status == 503 || (status == 408 && !self.rang);
+            if is_targets && !failure.reason.is_callees() {
                 self.rest_target(wire, now, failure.retry_after);
                 if self.try_next_target(wire, now) {
                     return;

@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// The target that our INVITE went to last.
-    fn target(&self) -> Option<SocketAddr> {
+    pub fn target(&self) -> Option<SocketAddr> {
         self.tried.last().copied()
     }
 
@@ -101,7 +101,10 @@ impl Session {
     /// Sends the INVITE to the peer's next target, unless early media was already heard.
     pub(super) fn try_next_target(&mut self, wire: &mut Wire, now: Instant) -> bool {
         let has_media = self.dialogs.iter().any(|dialog| dialog.early_sdp.is_some());
-        let next = self.next_target(wire, now);
+        let random = wire.random();
+        let next = self
+            .entry(wire)
+            .and_then(|entry| entry.draw_target(now, &self.tried, !self.hurried, random));
         let (Some(remote), Some(key), Some(entry), false) = (next, self.invite, self.entry(wire), has_media)
         else {
             return false;

@@ -167,6 +167,11 @@ impl Session {
         self.state == State::Over && self.live == 0 && self.repeat.is_none() && !self.reliable.expects_prack()
     }
 
+    /// Whether the peer may not have heard our 2xx, which is without its ACK; BYE waits for that.
+    pub fn is_unheard(&self) -> bool {
+        self.state == State::Answering && self.repeat.is_some()
+    }
+
     /// Whether the last event was told.
     pub fn is_told(&self) -> bool {
         self.told
@@ -248,7 +253,12 @@ impl Session {
 
     fn path(&self, wire: &Wire, dialog: usize) -> Option<Path> {
         let peer = wire.peers.get(self.peer).map(|entry| &entry.peer);
-        self.dialogs.get(dialog).map(|dialog| dialog.next_hop(peer))
+        let path = self.dialogs.get(dialog)?.next_hop(peer);
+        // A Contact or Route that names ourselves leads nowhere but here.
+        match wire.peers.is_ours(path.remote) {
+            true => Some(self.dialogs.get(dialog)?.heard_from(peer)),
+            false => Some(path),
+        }
     }
 
     /// Sends a request within a dialog (RFC 3261 §12.2.1.1).
@@ -316,7 +326,7 @@ impl Session {
         let credentials = entry.peer.credentials.clone()?;
         let (bytes, path) = wire.request_of(key)?;
         if !entry.peer.owns(path.remote.ip()) {
-            wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+            wire.sighted(path, Sighting::ForeignChallenge);
             return None;
         }
         let mut scratch = Vec::new();
@@ -324,16 +334,20 @@ impl Session {
         let crate::message::Start::Request { uri, method, .. } = request.start else {
             return None;
         };
-        match self.auth.take(response, &credentials) {
+        let (uri, peer) = (uri.to_vec(), self.peer);
+        let realms = &mut wire.peers.get_mut(peer)?.call_realms;
+        match self.auth.take(response, &credentials, realms) {
             Ok(()) => {}
-            Err(Unanswerable::ForeignRealm) => {
-                wire.sighted(now, path.remote, Sighting::ForeignChallenge);
+            Err(Unanswerable::ForeignRealm(realm)) => {
+                if let Some(realm) = realms.news(&realm) {
+                    wire.tell(Event::ForeignRealm { peer, realm });
+                }
+                wire.sighted(path, Sighting::ForeignChallenge);
                 return None;
             }
             Err(Unanswerable::Unusable | Unanswerable::Refused) => return None,
         }
         self.invite_attempts += u8::from(purpose == Purpose::Invite);
-        let uri = uri.to_vec();
         let cnonce = wire.random();
         let lines = self.auth.lines(&credentials, method.as_str(), &uri, cnonce);
         if method == Method::Invite {

@@ -159,6 +159,11 @@ impl ClientInvite {
         self.state == State::Calling
     }
 
+    /// Whether the final response is still to come.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Calling | State::Proceeding)
+    }
+
     pub fn is_terminated(&self) -> bool {
         self.state == State::Terminated
     }

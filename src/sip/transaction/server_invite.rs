@@ -85,6 +85,11 @@ impl ServerInvite {
         self.clocks.next()
     }
 
+    /// Whether a failure was sent that has no ACK yet.
+    pub fn is_repeating(&self) -> bool {
+        self.state == State::Completed
+    }
+
     pub fn is_terminated(&self) -> bool {
         self.state == State::Terminated
     }

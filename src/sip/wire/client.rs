@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Machine, Owner, Path, Purpose, Report, Transaction, Wire, parse_slot, slot_text};
 use crate::event::{Event, SessionId};
 use crate::message::{BuildError, Message, Method, Name, ack_for_failure, cancel_for, decimal};
-use crate::peer::Transport;
+use crate::peer::{PeerId, Transport};
 use crate::slab::Key;
 use crate::transaction::{Client, ClientInvite, response_kind};
 
@@ -77,6 +77,7 @@ impl Wire {
             sent_again: false,
             is_large: false,
         });
+        self.count_client(path);
         self.arm(key);
         key
     }
@@ -185,20 +186,14 @@ impl Wire {
     pub fn on_connection_lost(
         &mut self,
         now: Instant,
+        peer: Option<PeerId>,
         remote: SocketAddr,
         transport: Transport,
     ) -> Vec<Report> {
-        let keys: Vec<Key> = self.transactions.keys().collect();
         let mut reports = Vec::new();
-        for key in keys {
-            let Some(transaction) = self.transactions.get_mut(key) else {
-                continue;
-            };
-            let path = transaction.path;
-            if path.transport != transport || (path.remote != remote && path.connection != Some(remote)) {
-                continue;
-            }
-            if transaction.sent_again && self.fall_back(now, key) {
+        for key in self.clients_at(peer, remote, transport) {
+            let is_again = self.transactions.get(key).is_some_and(|found| found.sent_again);
+            if is_again && self.fall_back(now, key) {
                 continue;
             }
             let Some(transaction) = self.transactions.get_mut(key) else {
@@ -222,17 +217,17 @@ impl Wire {
 
     /// Fails every client transaction that has heard nothing from `remote`; what went by TCP only for its size goes by
     /// UDP then.
-    pub fn on_unreachable(&mut self, now: Instant, remote: SocketAddr, transport: Transport) -> Vec<Report> {
-        let keys: Vec<Key> = self.transactions.keys().collect();
+    pub fn on_unreachable(
+        &mut self,
+        now: Instant,
+        peer: Option<PeerId>,
+        remote: SocketAddr,
+        transport: Transport,
+    ) -> Vec<Report> {
         let mut reports = Vec::new();
-        for key in keys {
-            let Some(transaction) = self.transactions.get(key) else {
-                continue;
-            };
-            if transaction.path.remote != remote
-                || transaction.path.transport != transport
-                || self.fall_back(now, key)
-            {
+        for key in self.clients_at(peer, remote, transport) {
+            let goes_there = |found: &Transaction| found.path.remote == remote;
+            if !self.transactions.get(key).is_some_and(goes_there) || self.fall_back(now, key) {
                 continue;
             }
             let Some(transaction) = self.transactions.get_mut(key) else {
@@ -246,6 +241,22 @@ impl Wire {
             reports.extend(self.report(key, step));
         }
         reports
+    }
+
+    /// The client transactions with a far end, of one peer or of all. Where there is none, nothing is searched: whoever
+    /// is no peer cannot make us look at all there is.
+    fn clients_at(&self, peer: Option<PeerId>, remote: SocketAddr, transport: Transport) -> Vec<Key> {
+        if !self.clients.contains_key(&(transport, remote)) {
+            return Vec::new();
+        }
+        let is_there = |key: &Key| {
+            self.transactions.get(*key).is_some_and(|found| {
+                found.is_client()
+                    && found.path.far_ends().any(|place| place == (transport, remote))
+                    && peer.is_none_or(|peer| found.path.peer == Some(peer))
+            })
+        };
+        self.transactions.keys().filter(is_there).collect()
     }
 
     fn takes_large(&self, now: Instant, path: Path) -> bool {
@@ -292,9 +303,12 @@ impl Wire {
         };
         transaction.machine = machine;
         transaction.is_large = false;
+        let former = transaction.path;
         transaction.path.transport = Transport::Udp;
         name_transport(&mut transaction.bytes, Transport::Udp);
         let (path, bytes) = (transaction.path, transaction.bytes.clone());
+        self.uncount_client(former);
+        self.count_client(path);
         self.send(path, bytes);
         self.arm(key);
         if let Some(peer) = path.peer {

@@ -7,7 +7,8 @@
 mod client;
 mod server;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -51,6 +52,13 @@ impl Path {
             peer: None,
             connection: transport.is_reliable().then_some(source),
         }
+    }
+
+    /// Where what goes this way may end up.
+    fn far_ends(self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let other = self.connection.filter(|other| *other != self.remote);
+        let places = std::iter::once(self.remote).chain(other);
+        places.map(move |place| (self.transport, place))
     }
 }
 
@@ -117,6 +125,12 @@ struct Transaction {
     is_large: bool,
 }
 
+impl Transaction {
+    fn is_client(&self) -> bool {
+        matches!(self.machine, Machine::Client(_) | Machine::ClientInvite(_))
+    }
+}
+
 /// Keys that are already hashes.
 #[derive(Default)]
 pub(crate) struct Unhashed(u64);
@@ -150,15 +164,13 @@ pub(crate) struct Wire {
     random: ChaCha12Rng,
     hasher: SipHasher13,
     transactions: Slab<Transaction>,
+    /// How many client transactions have which far end.
+    clients: HashMap<(Transport, SocketAddr), u32>,
     servers: HashedMap<u128, Key>,
     /// INVITEs being served, by Call-ID, From tag and CSeq (RFC 3261 §8.2.2.2).
     merged: HashedMap<u64, Key>,
     pub deadlines: Deadlines,
-    /// Security events left in the current second.
-    sightings: (Option<Instant>, u32),
 }
-
-const SIGHTINGS_PER_SECOND: u32 = 20;
 
 impl Wire {
     pub fn new(mut config: EndpointConfig, seed: [u8; 32]) -> Self {
@@ -175,10 +187,10 @@ impl Wire {
             random,
             hasher,
             transactions: Slab::new(),
+            clients: HashMap::new(),
             servers: HashMap::default(),
             merged: HashMap::default(),
             deadlines: Deadlines::default(),
-            sightings: (None, 0),
         }
     }
 
@@ -213,18 +225,12 @@ impl Wire {
         self.outputs.push_back(Output::Event(event));
     }
 
-    pub fn sighted(&mut self, now: Instant, source: SocketAddr, sighting: Sighting) {
-        let (since, left) = &mut self.sightings;
-        if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            (*since, *left) = (Some(now), SIGHTINGS_PER_SECOND);
-        }
-        if *left > 0 {
-            *left -= 1;
-            self.tell(Event::Security {
-                source: source.ip(),
-                sighting,
-            });
-        }
+    pub fn sighted(&mut self, path: Path, sighting: Sighting) {
+        self.tell(Event::Security {
+            source: path.remote.ip(),
+            transport: path.transport,
+            sighting,
+        });
     }
 
     pub fn next_output(&mut self) -> Option<Output> {
@@ -264,6 +270,19 @@ impl Wire {
         self.transactions.len() >= self.config.max_transactions
     }
 
+    /// Whether a request of a session is without its final response, or a refused INVITE without its ACK.
+    pub fn is_unheard(&self) -> bool {
+        self.transactions.values().any(|transaction| {
+            let is_sessions = matches!(transaction.owner, Owner::Session(..));
+            match &transaction.machine {
+                Machine::ClientInvite(invite) => is_sessions && invite.is_waiting(),
+                Machine::Client(client) => is_sessions && client.is_waiting(),
+                Machine::ServerInvite(invite) => invite.is_repeating(),
+                Machine::Server(_) => false,
+            }
+        })
+    }
+
     /// Handles a transaction whose time came.
     pub fn on_due(&mut self, now: Instant, key: Key, due: Instant) -> Option<Report> {
         let transport = self.transactions.get(key)?.path.transport;
@@ -300,7 +319,7 @@ impl Wire {
     fn report(&mut self, key: Key, step: Step) -> Option<Report> {
         let transaction = self.transactions.get_mut(key)?;
         let owner = transaction.owner;
-        let is_client = matches!(transaction.machine, Machine::Client(_) | Machine::ClientInvite(_));
+        let is_client = transaction.is_client();
         let gone = match &transaction.machine {
             Machine::ClientInvite(invite) => invite.is_terminated(),
             Machine::Client(client) => client.is_terminated(),
@@ -330,6 +349,9 @@ impl Wire {
         };
         self.deadlines
             .forget(transaction.queued, Waiting::Transaction(key));
+        if transaction.is_client() {
+            self.uncount_client(transaction.path);
+        }
         if self.servers.get(&transaction.key) == Some(&key) {
             self.servers.remove(&transaction.key);
         }
@@ -337,6 +359,23 @@ impl Wire {
             && self.merged.get(&merge) == Some(&key)
         {
             self.merged.remove(&merge);
+        }
+    }
+
+    fn count_client(&mut self, path: Path) {
+        for place in path.far_ends() {
+            *self.clients.entry(place).or_default() += 1;
+        }
+    }
+
+    fn uncount_client(&mut self, path: Path) {
+        for place in path.far_ends() {
+            if let Entry::Occupied(mut count) = self.clients.entry(place) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
         }
     }
 

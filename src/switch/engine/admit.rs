@@ -7,10 +7,11 @@ use std::time::Duration;
 use rand_core::RngCore;
 use sip::{IncomingInvite, PeerId, SessionId};
 
-use super::Now;
 use super::call::{Call, Side, Withheld};
 use super::exchange::Exchange;
 use super::routes::Route;
+use super::settings::TrunkStatus;
+use super::{Now, Output};
 use crate::call::book::Book;
 use crate::call::disposition::SessionDisposition;
 use crate::call::leg::{Leg, LegSetup};
@@ -21,7 +22,7 @@ use crate::call::record::{
 };
 use crate::call::timers::CallKey;
 use crate::flow::run::Run;
-use crate::units::{CallId, Language, PhoneNumber};
+use crate::units::{CallId, Language, PhoneNumber, TrunkName};
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// For a call that was one too many for its second.
@@ -45,14 +46,9 @@ impl Exchange {
             self.endpoint.reject(now.monotonic, session, 503, None);
             return None;
         }
-        let user = if invite.to_registration {
-            user_of(&invite.to.uri)
-        } else {
-            invite.user.as_str()
-        };
-        let number = NumberFormat::read_as(self.settings.trunks[index].number_format_in, user);
-        let Some(route) = self.settings.routes.find(&number, &trunk).cloned() else {
+        let Some((number, route)) = self.route_of(index, &trunk, invite) else {
             self.endpoint.reject(now.monotonic, session, 404, None);
+            self.tell_not_served(now, index, trunk, invite);
             return None;
         };
         if self.is_over_rate(now) {
@@ -86,12 +82,31 @@ impl Exchange {
         let mut caller = Leg::new(session, setup);
         if caller.take_offer(invite.sdp.as_deref()).is_err() {
             self.add_seat(seat);
-            let disposition = SessionDisposition::SystemError;
+            let disposition = SessionDisposition::NoCommonCodec;
             self.turn_away(now, session, opened, 488, disposition, "no_common_audio");
+            if self.lines[index].tells_refusal(now.monotonic) {
+                self.outputs
+                    .push_back(Output::Trunk(TrunkStatus::NoCommonCodec { trunk }));
+            }
             return None;
         }
         self.trust_caller(index, &mut caller);
         Some(self.begin(now, opened, caller, route, number, invite.max_forwards))
+    }
+
+    /// The number is of our own, or meant to be; no more of it is told than fits a telephone number.
+    fn tell_not_served(&mut self, now: Now, index: usize, trunk: TrunkName, invite: &IncomingInvite) {
+        if self.lines[index].tells_refusal(now.monotonic) {
+            let user = match invite.to_registration {
+                true => user_of(&invite.to.uri),
+                false => &invite.user,
+            };
+            let number = NumberFormat::read_as(self.settings.trunks[index].number_format_in, user);
+            let shown = number.chars().filter(char::is_ascii_graphic).take(32);
+            let number = shown.collect();
+            self.outputs
+                .push_back(Output::Trunk(TrunkStatus::NotServed { trunk, number }));
+        }
     }
 
     /// Whether a call is one too many for this second. Such calls are only counted: what is too much for the second is
@@ -205,6 +220,24 @@ impl Exchange {
             .or(self.settings.languages.first())
             .copied()
             .unwrap_or(Language::ENGLISH)
+    }
+
+    /// The number that a call is for, and where it leads. A Request-URI that names our registration, or our account and
+    /// no number of ours, leaves the number to To.
+    fn route_of(&self, index: usize, trunk: &TrunkName, invite: &IncomingInvite) -> Option<(String, Route)> {
+        let configured = &self.settings.trunks[index];
+        let find = |user: &str| {
+            let number = NumberFormat::read_as(configured.number_format_in, user);
+            let route = self.settings.routes.find(&number, trunk).cloned()?;
+            Some((number, route))
+        };
+        let by_to = || find(user_of(&invite.to.uri));
+        if invite.to_registration {
+            return by_to();
+        }
+        let account = configured.credentials.as_ref();
+        let names_account = account.is_some_and(|account| account.username == invite.user);
+        find(&invite.user).or_else(|| names_account.then(by_to).flatten())
     }
 
     fn opened(&mut self, now: Now, route: &Route, trunk: usize, invite: &IncomingInvite) -> CallOpened {

@@ -6,13 +6,14 @@ use media::Codec;
 use media::sdp::{Direction as Sending, Local};
 use rand_core::RngCore;
 
-use super::Now;
 use super::call::{Call, Dialling, Side, Timer};
-use super::choice::{Chosen, NoTrunk, is_the_trunks};
+use super::choice::{Chosen, NoTrunk, is_callees, is_the_trunks};
 use super::exchange::Exchange;
 use super::recipe::Asked;
+use super::settings::TrunkStatus;
+use super::{Now, Output};
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
-use crate::call::leg::{Leg, LegSetup, LegState};
+use crate::call::leg::{Leg, LegSetup, LegState, Seat};
 use crate::call::number::Dialled;
 use crate::call::record::{
     Cause, Choice, Direction, EndedBy, EventKind, LegNumber, LegOpened, Party, Phrase, UtcMicros,
@@ -47,6 +48,7 @@ impl Exchange {
             index,
             dialled,
             delay,
+            ..
         } = chosen;
         let per_second = self.settings.trunks[index].calls_per_second;
         self.lines[index].rate.take(now.monotonic, per_second);
@@ -88,19 +90,7 @@ impl Exchange {
             let why = NoTrunk::new(LegDisposition::SystemError, "no_media_port");
             return self.fail_leg(now, call, number, why);
         };
-        let setup = LegSetup {
-            number,
-            peer: Self::peer_id(index),
-            trunk: self.settings.trunks[index].name.clone(),
-            seat: self.seat_seen_by(index, seat),
-            codecs: self.codecs_like_the_callers(index, call.caller.codec()),
-            source: self.source_rule(index, None, None),
-            signals: self.lines[index].targets.first().map(|target| target.ip()),
-            start: self.start(),
-            sdp_id: self.random.next_u32() >> 1,
-            silence_after: Some(NO_SOUND_AT_ALL),
-            digits: self.settings.trunks[index].digits,
-        };
+        let setup = self.callee_setup(index, number, seat, call.caller.codec());
         let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.codecs);
         let asked = Asked {
             peer: setup.peer,
@@ -123,14 +113,13 @@ impl Exchange {
                     trunk: Some(setup.trunk.clone()),
                     attempt: dialling.request.attempt,
                 };
-                call.callee = Some(Leg::dialled(session, setup, local));
+                let mut leg = Leg::dialled(session, setup, local);
+                leg.invited_at = Some(UtcMicros::from(now.wall));
+                call.callee = Some(leg);
                 self.note(now, call, Some(number), told);
-                if let Some(longest) = self.settings.trunks[index].longest_ring {
-                    self.timers
-                        .set(call.key, Timer::TrunkRing, now.monotonic + longest);
-                }
+                self.limit_ringing(now, call, index);
                 let another = self.choose_trunk(now, call, &dialling.request, &dialling.tried);
-                if another.is_ok() {
+                if another.is_ok_and(|another| !another.resting) {
                     self.endpoint.hurry(now.monotonic, session);
                 }
                 call.dialling = Some(dialling);
@@ -144,6 +133,29 @@ impl Exchange {
                 call.dialling = Some(dialling);
                 self.dial_next(now, call, index, why);
             }
+        }
+    }
+
+    fn limit_ringing(&mut self, now: Now, call: &Call, index: usize) {
+        if let Some(longest) = self.settings.trunks[index].longest_ring {
+            self.timers
+                .set(call.key, Timer::TrunkRing, now.monotonic + longest);
+        }
+    }
+
+    fn callee_setup(&mut self, index: usize, number: LegNumber, seat: Seat, like: Option<Codec>) -> LegSetup {
+        LegSetup {
+            number,
+            peer: Self::peer_id(index),
+            trunk: self.settings.trunks[index].name.clone(),
+            seat: self.seat_seen_by(index, seat),
+            codecs: self.codecs_like_the_callers(index, like),
+            source: self.source_rule(index, None, None),
+            signals: self.lines[index].targets.first().map(|target| target.ip()),
+            start: self.start(),
+            sdp_id: self.random.next_u32() >> 1,
+            silence_after: Some(NO_SOUND_AT_ALL),
+            digits: self.settings.trunks[index].digits,
         }
     }
 
@@ -187,11 +199,28 @@ impl Exchange {
         let number = leg.number;
         let reason = "next_trunk".to_owned();
         self.note(now, call, Some(number), EventKind::Decision { reason });
+        self.tell_passed_over(index, chosen.index, cause);
         let dialling = call.dialling.take();
         self.end_callee(now, call, disposition, EndedBy::Trunk, cause.clone());
         call.dialling = dialling;
         self.dial_by(now, call, chosen);
         true
+    }
+
+    /// Tells that a trunk fails: once, until it carries a call again.
+    fn tell_passed_over(&mut self, index: usize, next: usize, cause: &Cause) {
+        if std::mem::replace(&mut self.lines[index].failing, true) {
+            return;
+        }
+        let phrase = cause.phrase.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why = match cause.sip_status {
+            Some(status) => format!("answered {status} {phrase}"),
+            None => phrase,
+        };
+        let name = |index: usize| self.settings.trunks[index].name.clone();
+        let (trunk, next) = (name(index), name(next));
+        let told = TrunkStatus::PassedOver { trunk, next, why };
+        self.outputs.push_back(Output::Trunk(told));
     }
 
     /// The trunk's codecs, with the one the caller's side uses first: nothing is to be converted then.
@@ -326,6 +355,7 @@ impl Exchange {
         }
         leg.state = LegState::Answered;
         leg.answered_at = Some(at);
+        self.lines[Self::index_of(leg.peer)].failing = false;
         let longest = self.settings.trunks[Self::index_of(leg.peer)].longest_call;
         self.timers.cancel(call.key, Timer::TrunkRing);
         if let Some(longest) = longest {
@@ -343,9 +373,13 @@ impl Exchange {
         let (number, index) = (leg.number, Self::index_of(leg.peer));
         let disposition = disposition_of(failure);
         let cause = Cause {
-            sip_status: Some(failure.status),
+            // What nobody sent is not to look like an answer.
+            sip_status: failure.from_peer.then_some(failure.status),
             q850: failure.reason.cause,
-            phrase: Some(Phrase::new(&failure.phrase)),
+            phrase: Some(Phrase::new(&match failure.from_peer {
+                true => failure.phrase.clone(),
+                false => silence(failure.status, leg, UtcMicros::from(now.wall)),
+            })),
         };
         let failed = EventKind::DialFailed {
             disposition,
@@ -357,7 +391,8 @@ impl Exchange {
             let text = Phrase::new(&said);
             self.note(now, call, Some(number), EventKind::TrunkSaid { text });
         }
-        if let (503, Some(asked)) = (failure.status, failure.retry_after) {
+        // Of the callee (a Reason says so), a 503 is no wish of the trunk's.
+        if let (503, Some(asked), false) = (failure.status, failure.retry_after, is_callees(failure)) {
             self.lines[index].rest(now.monotonic, asked);
         }
         if self.goes_on(now, call, failure, &cause) {
@@ -407,6 +442,19 @@ impl Exchange {
             disposition,
             cause: Cause::default(),
         });
+    }
+}
+
+/// What a call failed of for which the trunk sent no final answer.
+fn silence(status: u16, leg: &Leg, at: UtcMicros) -> String {
+    let seconds = leg.invited_at.map(|since| at.since(since).max(0) / 1_000_000);
+    match (status, leg.ringing_at, seconds) {
+        (408, None, Some(seconds)) => format!("no answer from the trunk in {seconds} s"),
+        (408, None, None) => "no answer from the trunk".to_owned(),
+        (408, Some(_), _) => "no end to the ringing".to_owned(),
+        (503, ..) => "the trunk could not be reached".to_owned(),
+        (488, ..) => "the trunk's answer could not be used".to_owned(),
+        _ => format!("given up by this server ({status})"),
     }
 }
 

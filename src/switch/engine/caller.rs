@@ -197,6 +197,9 @@ impl Exchange {
             Side::Callee => call.callee.as_mut(),
         };
         let Some(leg) = leg else { return };
+        if let Some(target) = self.endpoint.target_of(leg.session) {
+            leg.signals = Some(target.ip());
+        }
         let described = leg.agreed.as_ref().and_then(|agreed| agreed.remote);
         let rule = self.source_rule(Self::index_of(leg.peer), described, leg.signals);
         leg.set_source(rule);

@@ -1,7 +1,7 @@
 //! Which trunk a call goes out by, and whether another is tried when it fails.
 //!
 //! Trunks are taken in the order of the configuration; those that are not registered, down, or unreachable of late come
-//! last. One that is full, or asked to be left alone, is not taken. What a caller would hear as an error never comes
+//! last, and one that asked to be left alone only where there is no other. One that is full is not taken. What a caller would hear as an error never comes
 //! from one trunk while another can carry the call.
 
 use std::time::Duration;
@@ -23,6 +23,14 @@ pub(super) struct Chosen {
     pub index: usize,
     pub dialled: Dialled,
     pub delay: Duration,
+    /// It asked to be left alone (Retry-After), and is taken only where there is no other.
+    pub resting: bool,
+}
+
+impl Chosen {
+    fn rank(&self) -> (bool, Duration) {
+        (self.resting, self.delay)
+    }
 }
 
 /// Why no trunk carries a call.
@@ -46,8 +54,8 @@ impl NoTrunk {
 }
 
 impl Exchange {
-    /// The first trunk that may carry the number and can; else the one whose next second comes first. `tried` are left
-    /// out. What speaks most against the last one is told where there is none.
+    /// The first trunk that may carry the number and can; else the one whose next second comes first, else one that
+    /// asked to be left alone. `tried` are left out. What speaks most against the last one is told where there is none.
     pub(super) fn choose_trunk(
         &self,
         now: Now,
@@ -62,8 +70,8 @@ impl Exchange {
                 continue;
             }
             match self.offer(now, index, request) {
-                Ok(chosen) if chosen.delay.is_zero() => return Ok(chosen),
-                Ok(chosen) if best.as_ref().is_none_or(|best| chosen.delay < best.delay) => {
+                Ok(chosen) if chosen.delay.is_zero() && !chosen.resting => return Ok(chosen),
+                Ok(chosen) if best.as_ref().is_none_or(|best| chosen.rank() < best.rank()) => {
                     best = Some(chosen);
                 }
                 Ok(_) => {}
@@ -84,9 +92,6 @@ impl Exchange {
         if line.calls >= trunk.channels {
             return Err(NoTrunk::new(LegDisposition::Congestion, "trunk_full"));
         }
-        if line.rests_until.is_some_and(|until| until > now.monotonic) {
-            return Err(NoTrunk::new(LegDisposition::Congestion, "trunk_asked_to_wait"));
-        }
         let delay = line.rate.delay(now.monotonic, trunk.calls_per_second, 1);
         if delay > LONGEST_WAIT {
             return Err(NoTrunk::new(
@@ -98,6 +103,7 @@ impl Exchange {
             index,
             dialled,
             delay,
+            resting: line.rests_until.is_some_and(|until| until > now.monotonic),
         })
     }
 
@@ -138,19 +144,20 @@ pub(super) fn is_the_trunks(failure: &sip::Failure, rang: bool, codes: &[u16]) -
         // Nothing was heard, or nothing could be sent; 488 is our own judgement of an answer.
         return counts && matches!(failure.status, 408 | 503);
     }
-    let of_callee = failure
-        .reason
-        .cause
-        .and_then(LegDisposition::of_cause)
-        .is_some_and(|disposition| {
-            use LegDisposition::*;
-            matches!(
-                disposition,
-                NotInService | Busy | NoAnswer | Declined | NumberChanged
-            )
-        });
     let full = LegDisposition::of_trunk_code(&failure.phrase) == Some(LegDisposition::Congestion);
-    (full || codes.contains(&failure.status)) && counts && !of_callee
+    (full || codes.contains(&failure.status)) && counts && !is_callees(failure)
+}
+
+/// Whether a Reason (RFC 3326) says that the failure is of who is called, whatever the status.
+pub(super) fn is_callees(failure: &sip::Failure) -> bool {
+    let told = failure.reason.cause.and_then(LegDisposition::of_cause);
+    told.is_some_and(|disposition| {
+        use LegDisposition::*;
+        matches!(
+            disposition,
+            NotInService | Busy | NoAnswer | Declined | NumberChanged
+        )
+    })
 }
 
 #[cfg(test)]

@@ -169,12 +169,39 @@ impl Exchange {
 
     /// Where a trunk's registrars are, where that is not where its calls go.
     pub fn set_registrars(&mut self, now: Now, name: &TrunkName, registrars: Vec<SocketAddr>) {
-        if let Some(index) = self.trunk_index(name) {
-            let targets = self.lines[index].targets.clone();
-            self.lines[index].take_targets(now.monotonic, targets, registrars);
-            self.set_peer(index);
+        let Some(index) = self.trunk_index(name) else {
+            return;
+        };
+        if registrars.is_empty() && self.settings.trunks[index].registrar.is_some() {
+            // Not found, which leaves what was found before.
+            return;
+        }
+        let targets = self.lines[index].targets.clone();
+        self.lines[index].take_targets(now.monotonic, targets, registrars);
+        self.set_peer(index);
+        self.follow(now, index);
+    }
+
+    /// Registers once it is known where, and again where the registrar moved. Where a registrar of its own was not
+    /// found, calls go but REGISTER does not: the account's proof is for the registrar alone.
+    fn follow(&mut self, now: Now, index: usize) {
+        let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
+        let places = match trunk.registrar {
+            Some(_) => &line.registrars,
+            None => &line.targets,
+        };
+        if line.registering {
             self.endpoint
                 .follow_registrar(now.monotonic, Self::peer_id(index));
+        } else if line.local.is_some() && !places.is_empty() && !self.draining {
+            self.register(now, index);
+        }
+    }
+
+    /// How calls are spread over the addresses that come next.
+    pub fn set_shares(&mut self, name: &TrunkName, shares: Vec<sip::Share>) {
+        if let Some(index) = self.trunk_index(name) {
+            self.lines[index].shares = shares;
         }
     }
 
@@ -198,20 +225,18 @@ impl Exchange {
         }
         self.set_peer(index);
         self.guard_door(now, index);
-        if begins && !self.draining {
-            self.register(now, index);
-        } else {
-            self.endpoint
-                .follow_registrar(now.monotonic, Self::peer_id(index));
-        }
+        self.follow(now, index);
     }
 
     /// Tells the SIP core a trunk's addresses, once they are known.
     pub fn set_peer(&mut self, index: usize) {
         let (trunk, line) = (&self.settings.trunks[index], &self.lines[index]);
-        let Some(local) = line.local else { return };
+        let Some(local) = line.local.filter(|_| !line.gone) else {
+            return;
+        };
         self.endpoint.set_peer(Peer {
             networks: trunk.networks.clone(),
+            shares: line.shares.clone(),
             registrars: line.registrars.clone(),
             former: line.former.iter().map(|(address, _)| *address).collect(),
             public: self.outside(index),
@@ -235,7 +260,7 @@ impl Exchange {
         let registration = sip::Registration {
             peer: Self::peer_id(index),
             registrar: format!("sip:{}", trunk.registrar.as_ref().unwrap_or(&trunk.host)),
-            aor: format!("sip:{username}@{}", trunk.host),
+            aor: format!("sip:{username}@{}", trunk.domain()),
             expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
         };
         self.lines[index].registering = true;
@@ -252,6 +277,9 @@ impl Exchange {
     /// Does what is due for trunks: OPTIONS, NAT, what is to be forgotten.
     pub fn tend_trunks(&mut self, now: Now) {
         for index in 0..self.lines.len() {
+            if self.lines[index].gone {
+                continue;
+            }
             if self.lines[index].forget(now.monotonic) {
                 self.set_peer(index);
             }
@@ -292,7 +320,9 @@ impl Exchange {
             sip::Event::Probed { peer, status, .. } => return self.on_probed(peer, status),
             sip::Event::PublicAddress { peer, address } => return self.on_public_address(now, peer, address),
             sip::Event::Registered { peer, expires } => {
-                self.line(peer, |line| line.registered = true);
+                self.line(peer, |line| {
+                    (line.registered, line.registration_trouble) = (true, None)
+                });
                 self.name_of(peer)
                     .map(|trunk| TrunkStatus::Registered { trunk, expires })
             }
@@ -301,7 +331,9 @@ impl Exchange {
                 status,
                 retry_in,
             } => {
-                self.line(peer, |line| line.registered = false);
+                self.line(peer, |line| {
+                    (line.registered, line.registration_trouble) = (false, Some(status));
+                });
                 self.name_of(peer).map(|trunk| TrunkStatus::RegistrationFailed {
                     trunk,
                     status,
@@ -315,6 +347,9 @@ impl Exchange {
                 });
                 self.name_of(peer).map(|trunk| TrunkStatus::Left { trunk })
             }
+            sip::Event::ForeignRealm { peer, realm } => self
+                .name_of(peer)
+                .map(|trunk| TrunkStatus::ForeignRealm { trunk, realm }),
             sip::Event::LargeByUdp { peer } => {
                 self.name_of(peer).map(|trunk| TrunkStatus::LargeByUdp { trunk })
             }

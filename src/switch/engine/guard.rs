@@ -1,9 +1,10 @@
 //! Keeps strangers from costing much: a token bucket for each source, and bans for those that misbehave.
 //!
-//! In: the source of each datagram that is no trunk's, what the SIP core saw it do, and the time. Out: whether the
-//! datagram is looked at, and bans. A trunk's address never gets here, nor does one that we send to in a trunk's call.
-//! Every table is bounded: a flood of forged sources pushes out quiet sources, and never a ban. A source is one IPv4
-//! address or one IPv6 /64.
+//! In: the source of each message that is no trunk's, what the SIP core saw it do, and the time. Out: whether the
+//! message is looked at, and bans. A trunk's address never gets here; one that we send to in a trunk's call, and one
+//! that proved itself a trunk's within a week, are neither limited nor banned. The source of a datagram may be forged,
+//! so what datagrams do bans no connection. Every table is bounded: a flood of forged sources pushes out quiet sources,
+//! and bans only by others once 16,384 stand. A source is one IPv4 address or one IPv6 /64.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,9 +27,16 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// An address we sent to in a trunk's call may answer freely for this long.
 const ACQUAINTED_FOR: Duration = Duration::from_secs(60 * 60);
 
+/// An address that proved itself a trunk's is believed to be one for this long.
+const PROVED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Of a banned source a message with credentials is looked at this often: a trunk may be there that has yet to prove
+/// itself.
+const SPARED_EVERY: Duration = Duration::from_secs(10);
+
 const MOST_SOURCES: usize = 16_384;
 const MOST_BANS: usize = 16_384;
 const MOST_ACQUAINTED: usize = 4_096;
+const MOST_PROVED: usize = 4_096;
 
 /// What the guard has counted since the start, and its bans now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +81,8 @@ struct Behaviour {
 struct Ban {
     until: Instant,
     length: Duration,
+    /// When a message with credentials was looked at all the same.
+    spared_at: Option<Instant>,
 }
 
 /// A bounded map that forgets what was used longest ago. Once it is full, nothing is allocated any more.
@@ -156,6 +166,12 @@ impl<V> Recent<V> {
         place
     }
 
+    fn get_mut(&mut self, source: Source) -> Option<&mut V> {
+        self.places
+            .get(&source)
+            .map(|place| &mut self.slots[*place].value)
+    }
+
     fn get(&self, source: Source) -> Option<&V> {
         self.places.get(&source).map(|place| &self.slots[*place].value)
     }
@@ -198,6 +214,7 @@ pub(super) struct Guard {
     /// Bans, also those that ended a while ago, for the next one is longer.
     bans: Recent<Ban>,
     acquainted: Recent<Instant>,
+    proved: Recent<Instant>,
     counters: GuardCounters,
 }
 
@@ -207,19 +224,26 @@ impl Default for Guard {
             behaviours: Recent::new(MOST_SOURCES),
             bans: Recent::new(MOST_BANS),
             acquainted: Recent::new(MOST_ACQUAINTED),
+            proved: Recent::new(MOST_PROVED),
             counters: GuardCounters::default(),
         }
     }
 }
 
 impl Guard {
-    /// Whether a datagram of a source that is no trunk's is to be looked at.
-    pub fn admits(&mut self, now: Instant, address: IpAddr) -> bool {
+    /// Whether a message of a source that is no trunk's is to be looked at. `claims` tells whether it carries
+    /// credentials.
+    pub fn admits(&mut self, now: Instant, address: IpAddr, claims: impl FnOnce() -> bool) -> bool {
         let source = Source::from(address);
         if self.is_acquainted(now, source) {
             return true;
         }
-        if self.bans.get(source).is_some_and(|ban| now < ban.until) {
+        if let Some(ban) = self.bans.get_mut(source).filter(|ban| now < ban.until) {
+            let is_due = ban.spared_at.is_none_or(|at| now >= at + SPARED_EVERY);
+            if is_due && claims() {
+                ban.spared_at = Some(now);
+                return true;
+            }
             self.counters.banned += 1;
             return false;
         }
@@ -265,12 +289,25 @@ impl Guard {
         *self.acquainted.touch(Source::from(address), || until) = until;
     }
 
+    /// Notes that a trunk proved to be at an address.
+    pub fn proved(&mut self, now: Instant, address: IpAddr) {
+        let (source, until) = (Source::from(address), now + PROVED_FOR);
+        *self.proved.touch(source, || until) = until;
+        self.bans.remove(source);
+    }
+
+    /// Whether we lately sent something of a trunk's call there.
+    pub fn knows(&self, now: Instant, address: IpAddr) -> bool {
+        self.is_acquainted(now, Source::from(address))
+    }
+
     pub fn counters(&self) -> GuardCounters {
         self.counters
     }
 
     fn is_acquainted(&self, now: Instant, source: Source) -> bool {
-        self.acquainted.get(source).is_some_and(|until| now < *until)
+        let known = [self.acquainted.get(source), self.proved.get(source)];
+        known.into_iter().flatten().any(|until| now < *until)
     }
 
     fn behaviour(&mut self, now: Instant, source: Source) -> &mut Behaviour {
@@ -289,11 +326,61 @@ impl Guard {
             Some(last) if now < last.until + FORGIVEN_AFTER => (last.length * 2).min(LONGEST_BAN),
             _ => FIRST_BAN,
         };
-        let until = now + length;
-        *self.bans.touch(source, || Ban { until, length }) = Ban { until, length };
+        let ban = Ban {
+            until: now + length,
+            length,
+            spared_at: None,
+        };
+        *self.bans.touch(source, || ban) = ban;
         self.counters.bans += 1;
         length
     }
+}
+
+/// The guards of datagrams and of connections.
+#[derive(Debug, Default)]
+pub(super) struct Guards {
+    pub datagrams: Guard,
+    pub streams: Guard,
+}
+
+impl Guards {
+    pub fn of(&mut self, transport: sip::Transport) -> &mut Guard {
+        match transport.is_reliable() {
+            true => &mut self.streams,
+            false => &mut self.datagrams,
+        }
+    }
+
+    /// See [`Guard::sent_to`].
+    pub fn sent_to(&mut self, now: Instant, address: IpAddr) {
+        self.datagrams.sent_to(now, address);
+        self.streams.sent_to(now, address);
+    }
+
+    /// See [`Guard::proved`].
+    pub fn proved(&mut self, now: Instant, address: IpAddr) {
+        self.datagrams.proved(now, address);
+        self.streams.proved(now, address);
+    }
+
+    pub fn counters(&self) -> GuardCounters {
+        let (one, other) = (self.datagrams.counters(), self.streams.counters());
+        GuardCounters {
+            throttled: one.throttled + other.throttled,
+            banned: one.banned + other.banned,
+            bans: one.bans + other.bans,
+        }
+    }
+}
+
+/// Whether a message has a header for credentials, told without parsing it.
+pub(super) fn carries_credentials(bytes: &[u8]) -> bool {
+    const NAME: &[u8] = b"authorization";
+    bytes.split(|byte| *byte == b'\n').any(|line| {
+        let name = line.get(..NAME.len()).unwrap_or_default();
+        name.eq_ignore_ascii_case(NAME)
+    })
 }
 
 /// What a sighting counts towards a ban. A foreign challenge answers a request of ours, so it is a matter of settings.
@@ -322,14 +409,15 @@ mod tests {
     fn a_source_may_send_forty_at_once_and_twenty_a_second() {
         let (mut guard, start) = (Guard::default(), Instant::now());
         let source = address("198.51.100.7");
-        let admitted = |guard: &mut Guard, now| (0..1000).filter(|_| guard.admits(now, source)).count();
+        let admitted =
+            |guard: &mut Guard, now| (0..1000).filter(|_| guard.admits(now, source, || false)).count();
         assert_eq!(admitted(&mut guard, start), 40);
         assert_eq!(admitted(&mut guard, start + Duration::from_secs(1)), 20);
         assert_eq!(admitted(&mut guard, start + Duration::from_millis(1500)), 10);
         assert_eq!(admitted(&mut guard, start + 10 * MINUTE), 40);
         assert_eq!(guard.counters().throttled, 4000 - 110);
         assert!(
-            guard.admits(start, address("198.51.100.8")),
+            guard.admits(start, address("198.51.100.8"), || false),
             "another source has its own bucket"
         );
     }
@@ -348,8 +436,8 @@ mod tests {
             guard.sighted(last, source, Sighting::StrangerInvite),
             Some(FIRST_BAN)
         );
-        assert!(!guard.admits(last + FIRST_BAN - Duration::from_millis(1), source));
-        assert!(guard.admits(last + FIRST_BAN, source));
+        assert!(!guard.admits(last + FIRST_BAN - Duration::from_millis(1), source, || false));
+        assert!(guard.admits(last + FIRST_BAN, source, || false));
         assert_eq!((guard.counters().banned, guard.counters().bans), (1, 1));
     }
 
@@ -407,10 +495,10 @@ mod tests {
     fn an_ipv6_network_is_one_source_and_a_mapped_address_is_its_ipv4_one() {
         let (mut guard, now) = (Guard::default(), Instant::now());
         guard.sighted(now, address("2001:db8:1:2::1"), Sighting::Scanner);
-        assert!(!guard.admits(now, address("2001:db8:1:2:ffff::9")));
-        assert!(guard.admits(now, address("2001:db8:1:3::1")));
+        assert!(!guard.admits(now, address("2001:db8:1:2:ffff::9"), || false));
+        assert!(guard.admits(now, address("2001:db8:1:3::1"), || false));
         guard.sighted(now, address("::ffff:198.51.100.7"), Sighting::Scanner);
-        assert!(!guard.admits(now, address("198.51.100.7")));
+        assert!(!guard.admits(now, address("198.51.100.7"), || false));
     }
 
     #[test]
@@ -419,9 +507,35 @@ mod tests {
         let source = address("198.51.100.7");
         guard.sent_to(now, source);
         assert_eq!(guard.sighted(now, source, Sighting::Scanner), None);
-        assert!((0..1000).all(|_| guard.admits(now, source)));
+        assert!((0..1000).all(|_| guard.admits(now, source, || false)));
         let later = now + ACQUAINTED_FOR;
-        assert_eq!((0..1000).filter(|_| guard.admits(later, source)).count(), 40);
+        assert_eq!(
+            (0..1000)
+                .filter(|_| guard.admits(later, source, || false))
+                .count(),
+            40
+        );
+    }
+
+    #[test]
+    fn a_banned_source_is_heard_with_credentials_once_in_ten_seconds_and_for_good_once_it_proved_itself() {
+        let (mut guard, now) = (Guard::default(), Instant::now());
+        let source = address("198.51.100.7");
+        assert!(guard.sighted(now, source, Sighting::Scanner).is_some());
+        let seconds = |count| now + Duration::from_secs(count);
+        let heard = (0..30).filter(|second| {
+            let admitted = (0..5).filter(|_| guard.admits(seconds(*second), source, || true));
+            admitted.count() == 1
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), [0, 10, 20]);
+        assert!(!guard.admits(seconds(40), source, || false));
+        guard.proved(seconds(40), source);
+        assert!((0..100).all(|_| guard.admits(seconds(40), source, || false)));
+        let later = seconds(40) + PROVED_FOR - MINUTE;
+        assert_eq!(guard.sighted(later, source, Sighting::Scanner), None);
+        assert!(guard.sighted(later + MINUTE, source, Sighting::Scanner).is_some());
+        let invite = b"INVITE sip:a SIP/2.0\r\nVia: x\r\nauthorization: Digest a\r\n\r\n";
+        assert!(carries_credentials(invite) && !carries_credentials(&invite[..40]));
     }
 
     #[test]
@@ -431,11 +545,11 @@ mod tests {
         guard.sighted(now, banned, Sighting::Scanner);
         for number in 0..100_000u32 {
             let source = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
-            guard.admits(now, source);
+            guard.admits(now, source, || false);
             guard.sighted(now, source, Sighting::Stranger);
             guard.sent_to(now, IpAddr::from((0x0b00_0000 + number).to_be_bytes()));
         }
-        assert!(!guard.admits(now, banned));
+        assert!(!guard.admits(now, banned, || false));
         assert_eq!(guard.behaviours.len(), MOST_SOURCES);
         assert_eq!(guard.behaviours.slots.len(), MOST_SOURCES);
         assert_eq!(guard.acquainted.len(), MOST_ACQUAINTED);
@@ -453,11 +567,11 @@ mod tests {
     fn sources_that_fell_silent_are_forgotten() {
         let (mut guard, now) = (Guard::default(), Instant::now());
         for number in 0..1000u32 {
-            guard.admits(now, IpAddr::from((0x0a00_0000 + number).to_be_bytes()));
+            guard.admits(now, IpAddr::from((0x0a00_0000 + number).to_be_bytes()), || false);
         }
         for second in 0..600u64 {
             let later = now + 2 * MINUTE + Duration::from_secs(second);
-            guard.admits(later, address("198.51.100.7"));
+            guard.admits(later, address("198.51.100.7"), || false);
         }
         assert_eq!(guard.behaviours.len(), 1);
     }
@@ -468,17 +582,17 @@ mod tests {
         let forged = |number: u32| IpAddr::from((0x0a00_0000 + number).to_be_bytes());
         // Until the tables are full they grow.
         for number in 0..40_000 {
-            guard.admits(now, forged(number));
+            guard.admits(now, forged(number), || false);
             guard.sighted(now, forged(number), Sighting::Stranger);
         }
         let (banned, throttled) = (address("198.51.100.7"), address("198.51.100.8"));
         guard.sighted(now, banned, Sighting::Scanner);
-        guard.admits(now, throttled);
+        guard.admits(now, throttled, || false);
         let cost = allocation_counter::measure(|| {
             for number in 0..20_000 {
-                assert!(!guard.admits(now, banned));
-                guard.admits(now, throttled);
-                guard.admits(now, forged(100_000 + number));
+                assert!(!guard.admits(now, banned, || false));
+                guard.admits(now, throttled, || false);
+                guard.admits(now, forged(100_000 + number), || false);
                 guard.sighted(now, forged(100_000 + number), Sighting::Malformed);
             }
         });

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::Trunk;
 use super::rate::Rate;
-use super::settings::TrunkState;
+use super::settings::{TrunkState, registration_trouble};
 
 /// An address that was a trunk's counts as its own for so long: calls that began there go on.
 const FORMER_FOR: Duration = Duration::from_secs(24 * 3600);
 const MOST_FORMER: usize = 32;
+/// Refused calls are told this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 /// The longest that a trunk is left alone because it asked for it.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
@@ -18,6 +20,8 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 pub(super) struct Line {
     pub resolved: bool,
     pub registered: bool,
+    /// What the last REGISTER failed with; 408 for no answer.
+    pub registration_trouble: Option<u16>,
     pub leaving: bool,
     pub calls: u32,
     /// Of these, calls that came in and have, or may want, a second leg.
@@ -30,10 +34,16 @@ pub(super) struct Line {
     pub failures: u32,
     /// Calls dialled of late.
     pub rate: Rate,
+    /// Calls of it that were refused were told then.
+    pub refusals_told_at: Option<Instant>,
+    /// It failed, which was told, and has carried no call since.
+    pub failing: bool,
     /// It asked not to be called until then (Retry-After).
     pub rests_until: Option<Instant>,
     /// Where it is reached, best first.
     pub targets: Vec<SocketAddr>,
+    /// How calls are spread over these.
+    pub shares: Vec<sip::Share>,
     /// Where it is registered with, where that is elsewhere.
     pub registrars: Vec<SocketAddr>,
     /// Addresses that were its own, and until when they count as such; the oldest first.
@@ -73,10 +83,9 @@ impl Line {
     pub fn take_probe(&mut self, trunk: &Trunk, status: u16) -> bool {
         let was_down = self.is_down(trunk);
         self.probed = Some(status);
-        // Any answer shows that it is there, but for one that says it is not to be used.
-        self.failures = match status {
-            408 | 500..=599 => self.failures.saturating_add(1),
-            _ => 0,
+        self.failures = match is_failed_probe(status) {
+            true => self.failures.saturating_add(1),
+            false => 0,
         };
         was_down != self.is_down(trunk)
     }
@@ -130,19 +139,38 @@ impl Line {
         .min()
     }
 
+    /// Whether a refused call is told now: one a minute, for a peer decides how many there are.
+    pub fn tells_refusal(&mut self, now: Instant) -> bool {
+        let tells = self
+            .refusals_told_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= REFUSALS_EVERY);
+        if tells {
+            self.refusals_told_at = Some(now);
+        }
+        tells
+    }
+
     pub fn state(&self, trunk: &Trunk) -> TrunkState {
         TrunkState {
             name: trunk.name.clone(),
             resolved: self.resolved,
             registered: trunk.register.map(|_| self.registered),
+            registration_trouble: self.registration_trouble.map(registration_trouble),
             calls: self.calls,
-            answers_options: self.probed.map(|status| status < 500 && status != 408),
+            answers_options: self.probed.map(|status| !is_failed_probe(status)),
             down: self.is_down(trunk),
             resting: self.rests_until.is_some(),
+            failing: self.failing,
             addresses: self.targets.clone(),
             seen_at: self.seen_at.map(|(address, _)| address),
         }
     }
+}
+
+/// Whether an OPTIONS was answered by nobody (408), or by one that is not to be used: 503, and 502 or 504 of a proxy whose
+/// next hop is gone. Any other answer shows that the trunk is there, also that it does not know OPTIONS (405, 501, …).
+fn is_failed_probe(status: u16) -> bool {
+    matches!(status, 408 | 502..=504)
 }
 
 #[cfg(test)]
@@ -165,6 +193,12 @@ mod tests {
         assert!(line.take_probe(&trunk, 408) && line.is_down(&trunk));
         assert!(!line.take_probe(&trunk, 408), "told once");
         assert!(line.take_probe(&trunk, 404) && !line.is_down(&trunk));
+        for status in [404, 405, 500, 501, 505, 513].repeat(3) {
+            assert!(!line.take_probe(&trunk, status), "{status}");
+            assert_eq!(line.state(&trunk).answers_options, Some(true), "{status}");
+        }
+        assert!(!line.take_probe(&trunk, 502) && !line.take_probe(&trunk, 504));
+        assert!(line.take_probe(&trunk, 503), "down again");
     }
 
     #[test]

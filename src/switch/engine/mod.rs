@@ -40,11 +40,13 @@ use crate::flow::run::Event as FlowEvent;
 use crate::units::{Language, TrunkName};
 use call::{Call, Side, Timer};
 use exchange::Exchange;
-use guard::Guard;
 pub use guard::GuardCounters;
+use guard::Guards;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
-pub use settings::{Hearing, Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus};
-use trace::Passing;
+pub use settings::{
+    Hearing, Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus, registration_trouble,
+};
+use trace::{Passing, Sender};
 pub use trace::{TraceCounters, TraceRules};
 
 /// A moment on both clocks: the monotonic one for timers, the wall clock for hours and records.
@@ -69,6 +71,11 @@ pub enum Input<'a> {
         trunk: TrunkName,
         targets: Vec<SocketAddr>,
         local: SocketAddr,
+    },
+    /// How calls are spread over the addresses that the next [`Input::TrunkResolved`] tells, in their order.
+    TrunkShares {
+        trunk: TrunkName,
+        shares: Vec<sip::Share>,
     },
     /// The same of the servers that a trunk is registered with, where they are others. Told before
     /// [`Input::TrunkResolved`].
@@ -120,10 +127,16 @@ pub enum Output {
         source: IpAddr,
         sighting: sip::Sighting,
     },
-    /// A source earned a ban: nothing of it is looked at for so long.
+    /// A source earned a ban by datagrams or by connections: no more of either is looked at for so long.
     Banned {
         source: IpAddr,
+        transport: sip::Transport,
         length: Duration,
+    },
+    /// Whoever is at the other end of this connection answered a challenge as a trunk.
+    Proved {
+        source: SocketAddr,
+        transport: sip::Transport,
     },
     /// What a caller begins to hear, for simulations; see [`Settings::tell_speech`].
     Said {
@@ -138,8 +151,13 @@ pub enum Output {
 pub struct Engine {
     exchange: Exchange,
     calls: HashMap<CallKey, Box<Call>>,
-    guard: Guard,
+    guards: Guards,
+    /// Sightings that may still be logged in the second that began then.
+    sightings: (Option<Instant>, u32),
 }
+
+/// Sightings logged in a second; all of them count.
+const SIGHTINGS_PER_SECOND: u32 = 20;
 
 impl Engine {
     /// `seed` must be secret and fresh: tags, ids, SSRCs and nonces come from it.
@@ -147,7 +165,8 @@ impl Engine {
         Self {
             exchange: Exchange::new(settings, seed),
             calls: HashMap::new(),
-            guard: Guard::default(),
+            guards: Guards::default(),
+            sightings: (None, 0),
         }
     }
 
@@ -156,9 +175,13 @@ impl Engine {
         self.calls.len()
     }
 
-    /// Whether nothing is left to do before the switch ends.
+    /// Whether nothing is left to do before the switch ends: no call, no registration, no trace to be written, and no
+    /// peer that may not have heard the last of a call.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.exchange.trunks_left() && self.exchange.trace.is_written()
+        self.calls.is_empty()
+            && self.exchange.trunks_left()
+            && self.exchange.trace.is_written()
+            && !self.exchange.endpoint.has_to_say()
     }
 
     /// The trunk that the SIP core knows as this peer.
@@ -178,7 +201,7 @@ impl Engine {
 
     /// Whether one that is no trunk's may open a connection now; that counts like a message.
     pub fn admits(&mut self, now: Now, source: IpAddr) -> bool {
-        self.guard.admits(now.monotonic, source)
+        self.guards.streams.admits(now.monotonic, source, || false)
     }
 
     pub fn trunks(&self) -> Vec<TrunkState> {
@@ -195,7 +218,7 @@ impl Engine {
     }
 
     pub fn guard_counters(&self) -> GuardCounters {
-        self.guard.counters()
+        self.guards.counters()
     }
 
     /// Keeps traces of the calls that begin from now on; without this, none.
@@ -237,8 +260,10 @@ impl Engine {
                 self.exchange.set_targets(now, &trunk, targets, local);
                 self.drain_sip(now);
             }
+            Input::TrunkShares { trunk, shares } => self.exchange.set_shares(&trunk, shares),
             Input::RegistrarsResolved { trunk, targets } => {
-                self.exchange.set_registrars(now, &trunk, targets)
+                self.exchange.set_registrars(now, &trunk, targets);
+                self.drain_sip(now);
             }
             Input::Directory(directory) => self.exchange.settings.directory = directory,
             Input::Configure { trunks, routes } => {
@@ -300,24 +325,50 @@ impl Engine {
     /// Whether a message is worth parsing: a trunk's always is.
     fn is_heard(&mut self, now: Now, input: &sip::Input<'_>) -> bool {
         match input {
-            sip::Input::Received { source, .. } => {
-                self.exchange.endpoint.is_peer(source.ip()) || self.guard.admits(now.monotonic, source.ip())
+            sip::Input::Received {
+                source,
+                transport,
+                bytes,
+                ..
+            } => {
+                let endpoint = &self.exchange.endpoint;
+                endpoint.is_peer(source.ip())
+                    || self.guards.of(*transport).admits(now.monotonic, source.ip(), || {
+                        endpoint.accepts_credentials() && guard::carries_credentials(bytes)
+                    })
+            }
+            sip::Input::ReceivedFrom { source, .. } => {
+                self.guards.proved(now.monotonic, source.ip());
+                true
             }
             _ => true,
         }
     }
 
     fn trace_received(&mut self, now: Now, input: &sip::Input<'_>) {
-        let sip::Input::Received {
-            local,
-            source,
-            transport,
-            bytes,
-        } = *input
-        else {
-            return;
+        let (local, source, transport, bytes, is_proven) = match *input {
+            sip::Input::Received {
+                local,
+                source,
+                transport,
+                bytes,
+            } => (local, source, transport, bytes, false),
+            sip::Input::ReceivedFrom {
+                local,
+                source,
+                transport,
+                bytes,
+                ..
+            } => (local, source, transport, bytes, true),
+            _ => return,
         };
-        let is_peer = self.exchange.endpoint.is_peer(source.ip());
+        let sender = if is_proven || self.exchange.endpoint.is_peer(source.ip()) {
+            Sender::Peer
+        } else if self.guards.datagrams.knows(now.monotonic, source.ip()) {
+            Sender::Acquaintance
+        } else {
+            Sender::Stranger
+        };
         let passing = Passing {
             sent: false,
             local,
@@ -325,16 +376,28 @@ impl Engine {
             transport,
             bytes,
         };
-        self.exchange.trace.pass(now, passing, is_peer);
+        self.exchange.trace.pass(now, passing, sender);
     }
 
-    fn on_sighting(&mut self, now: Now, source: IpAddr, sighting: sip::Sighting) {
+    fn on_sighting(&mut self, now: Now, source: IpAddr, transport: sip::Transport, sighting: sip::Sighting) {
         let outputs = &mut self.exchange.outputs;
-        outputs.push_back(Output::Sighting { source, sighting });
-        if !self.exchange.endpoint.is_peer(source)
-            && let Some(length) = self.guard.sighted(now.monotonic, source, sighting)
+        let (since, left) = &mut self.sightings;
+        if since.is_none_or(|since| now.monotonic.saturating_duration_since(since) >= Duration::from_secs(1))
         {
-            outputs.push_back(Output::Banned { source, length });
+            (*since, *left) = (Some(now.monotonic), SIGHTINGS_PER_SECOND);
+        }
+        if *left > 0 {
+            *left -= 1;
+            outputs.push_back(Output::Sighting { source, sighting });
+        }
+        if !self.exchange.endpoint.is_peer(source)
+            && let Some(length) = self.guards.of(transport).sighted(now.monotonic, source, sighting)
+        {
+            outputs.push_back(Output::Banned {
+                source,
+                transport,
+                length,
+            });
         }
     }
 
@@ -354,7 +417,7 @@ impl Engine {
                     // message goes to a trunk, or to what a trunk's call leads to.
                     let is_for_anyone = bytes == b"\r\n" || bytes.starts_with(b"SIP/2.0 401 ");
                     if !is_for_anyone && !self.exchange.endpoint.is_peer(destination.ip()) {
-                        self.guard.sent_to(now.monotonic, destination.ip());
+                        self.guards.sent_to(now.monotonic, destination.ip());
                     }
                     let passing = Passing {
                         sent: true,
@@ -363,7 +426,7 @@ impl Engine {
                         transport,
                         bytes: &bytes,
                     };
-                    self.exchange.trace.pass(now, passing, true);
+                    self.exchange.trace.pass(now, passing, Sender::Peer);
                     self.exchange.outputs.push_back(Output::Transmit {
                         local,
                         destination,
@@ -397,7 +460,20 @@ impl Engine {
                     self.with_call(now, key, |_, call| call.pending.push_back(FlowEvent::Started));
                 }
             }
-            sip::Event::Security { source, sighting } => self.on_sighting(now, source, sighting),
+            sip::Event::Security {
+                source,
+                transport,
+                sighting,
+            } => self.on_sighting(now, source, transport, sighting),
+            sip::Event::Proved {
+                source, transport, ..
+            } => {
+                self.guards.proved(now.monotonic, source.ip());
+                if transport.is_reliable() {
+                    let outputs = &mut self.exchange.outputs;
+                    outputs.push_back(Output::Proved { source, transport });
+                }
+            }
             event => match call::session_of(&event) {
                 Some(session) => {
                     let Some(&(key, side)) = self.exchange.sessions.get(&session) else {

@@ -35,8 +35,17 @@ impl Trunk {
         }
     }
 
+    /// The host as a domain, which has no port.
+    pub(super) fn domain(&self) -> &str {
+        let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        match self.host.rsplit_once(':') {
+            Some((name, port)) if is_port(port) && (name.ends_with(']') || !name.contains(':')) => name,
+            _ => &self.host,
+        }
+    }
+
     fn identity_host(&self) -> &str {
-        self.recipe.from_host.as_deref().unwrap_or(&self.host)
+        self.recipe.from_host.as_deref().unwrap_or(self.domain())
     }
 
     fn shown(&self) -> Option<String> {

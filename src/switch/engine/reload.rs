@@ -130,8 +130,8 @@ impl Exchange {
             if line.leaving {
                 line.forget_at = Some(now.monotonic + LAST_WORDS);
             } else {
-                line.forget_at = None;
-                line.gone = true;
+                (line.forget_at, line.gone) = (None, true);
+                (line.targets, line.registrars, line.former) = Default::default();
                 self.endpoint.remove_peer(Self::peer_id(index));
             }
         }

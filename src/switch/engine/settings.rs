@@ -187,10 +187,42 @@ pub enum TrunkStatus {
         trunk: TrunkName,
         address: SocketAddr,
     },
+    /// It sent a call for a number that is not among ours.
+    NotServed {
+        trunk: TrunkName,
+        number: String,
+    },
+    /// It sent a call whose sound we cannot have.
+    NoCommonCodec {
+        trunk: TrunkName,
+    },
+    /// It failed, and the call goes on over another.
+    PassedOver {
+        trunk: TrunkName,
+        next: TrunkName,
+        why: String,
+    },
     /// A large request went by UDP, for TCP could not be had.
     LargeByUdp {
         trunk: TrunkName,
     },
+    /// The trunk wanted our account's proof for another realm than its own; it was not given.
+    ForeignRealm {
+        trunk: TrunkName,
+        realm: String,
+    },
+}
+
+/// Why a registration failed, from what REGISTER was answered with (408 for nothing).
+pub fn registration_trouble(status: u16) -> String {
+    match status {
+        401 | 407 => "the trunk refuses the username or password".to_owned(),
+        403 => "the trunk refuses this account (SIP 403)".to_owned(),
+        404 => "the trunk does not know this account (SIP 404)".to_owned(),
+        408 => "the registrar does not answer".to_owned(),
+        503 => "the registrar cannot be reached or is not available (SIP 503)".to_owned(),
+        _ => format!("the registrar answered SIP {status}"),
+    }
 }
 
 /// A trunk as an operator sees it.
@@ -200,6 +232,8 @@ pub struct TrunkState {
     pub resolved: bool,
     /// None for a trunk that is not registered with.
     pub registered: Option<bool>,
+    /// Why it is not registered with, in words, after a REGISTER failed.
+    pub registration_trouble: Option<String>,
     pub calls: u32,
     /// Whether it answered the last OPTIONS; none when none are sent.
     pub answers_options: Option<bool>,
@@ -207,6 +241,8 @@ pub struct TrunkState {
     pub down: bool,
     /// Whether it asked not to be called for a while (Retry-After).
     pub resting: bool,
+    /// Whether its last call failed and went on over another.
+    pub failing: bool,
     /// Where it is reached, best first.
     pub addresses: Vec<SocketAddr>,
     /// The address that it sees us at, where that is not the one we listen on.

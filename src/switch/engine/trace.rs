@@ -1,6 +1,7 @@
 //! Which messages belong to which call, and which calls' traces leave for the store.
 //!
-//! Messages are told apart by their Call-ID alone, before they are parsed; those of strangers are never looked at.
+//! Messages are told apart by their Call-ID alone, before they are parsed; a stranger's is only looked at when it is an
+//! INVITE with credentials, and never becomes part of another call's trace.
 //! They stay as they are while the call runs. Once it ends and its trace is to be kept, it is written without secrets,
 //! and again when late messages came: an ACK, the answer to a BYE, copies.
 
@@ -127,6 +128,16 @@ impl Default for Tracer {
     }
 }
 
+/// Who sent a message that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A trunk, by its address or by its certificate.
+    Peer,
+    /// Somebody that a trunk's call leads to.
+    Acquaintance,
+    Stranger,
+}
+
 impl Tracer {
     pub fn set_rules(&mut self, rules: TraceRules) {
         self.rules = rules;
@@ -154,23 +165,28 @@ impl Tracer {
         self.rules.keep != Keep::None || !self.calls.is_empty()
     }
 
-    /// Takes note of a message. `is_peer` says whether an INVITE that comes in may become a call.
-    pub fn pass(&mut self, now: Now, passing: Passing<'_>, is_peer: bool) {
-        if !self.is_on() {
+    /// Takes note of a message from this sender, or of one of ours.
+    pub fn pass(&mut self, now: Now, passing: Passing<'_>, sender: Sender) {
+        // A call's trace is no place for what anybody may write who knows its Call-ID.
+        let is_invite = passing.bytes.starts_with(b"INVITE ");
+        let proves = sender == Sender::Peer || is_invite && has_credentials(passing.bytes);
+        if !self.is_on() || !passing.sent && sender == Sender::Stranger && !proves {
             return;
         }
         let Some(call_id) = peek_call_id(passing.bytes) else {
             return;
         };
         if let Some(&owner) = self.owners.get(call_id) {
-            self.push(now, owner, passing);
+            if passing.sent || sender != Sender::Stranger {
+                self.push(now, owner, passing);
+            }
         } else if passing.sent {
             let first = self.knocking.messages.first();
             let same = first.is_some_and(|(.., invite)| peek_call_id(invite) == Some(call_id));
             if same && self.knocking.messages.len() <= MOST_ANSWERS {
                 self.knock(passing);
             }
-        } else if passing.bytes.starts_with(b"INVITE ") && (is_peer || has_credentials(passing.bytes)) {
+        } else if is_invite && proves {
             self.knocking.messages.clear();
             self.knock(passing);
         }
@@ -475,15 +491,17 @@ mod tests {
             bytes: invite,
         };
         let mut tracer = Tracer::default();
-        tracer.pass(now(), passing, true);
+        tracer.pass(now(), passing, Sender::Peer);
         assert!(tracer.knocking.messages.is_empty());
         tracer.set_rules(TraceRules {
             keep: Keep::All,
             most_per_second: 1,
         });
-        tracer.pass(now(), passing, false);
-        assert!(tracer.knocking.messages.is_empty());
-        tracer.pass(now(), passing, true);
+        for sender in [Sender::Stranger, Sender::Acquaintance] {
+            tracer.pass(now(), passing, sender);
+            assert!(tracer.knocking.messages.is_empty());
+        }
+        tracer.pass(now(), passing, Sender::Peer);
         assert_eq!(tracer.knocking.messages.len(), 1);
     }
 }

@@ -129,16 +129,38 @@ impl Running {
         let mut told = false;
         while let Some(lost) = self.transports.connections.next_lost() {
             told = true;
+            let (Lost::Connection { trunk, .. } | Lost::Unreachable { trunk, .. }) = &lost;
+            let peer = trunk.as_ref().and_then(|trunk| self.engine.peer(trunk));
+            if trunk.is_some() && peer.is_none() {
+                // A reload took the trunk away; nothing of its is waited for.
+                continue;
+            }
             let input = match lost {
-                Lost::Connection { remote, transport } => sip::Input::ConnectionLost { remote, transport },
-                Lost::Unreachable { remote, transport } => sip::Input::Unreachable { remote, transport },
+                Lost::Connection {
+                    remote, transport, ..
+                } => sip::Input::ConnectionLost {
+                    peer,
+                    remote,
+                    transport,
+                },
+                Lost::Unreachable {
+                    remote, transport, ..
+                } => sip::Input::Unreachable {
+                    peer,
+                    remote,
+                    transport,
+                },
             };
             self.engine.handle_input(self.clock.now(), Input::Sip(input));
         }
         while let Some(remote) = self.transports.udp.next_unreachable() {
             told = true;
             let transport = sip::Transport::Udp;
-            let input = sip::Input::Unreachable { remote, transport };
+            let input = sip::Input::Unreachable {
+                peer: None,
+                remote,
+                transport,
+            };
             self.engine.handle_input(self.clock.now(), Input::Sip(input));
         }
         told

@@ -397,7 +397,10 @@ impl Simulator {
                     }
                 }
                 Output::Said { language, pieces } => self.tell(Happening::Said { language, pieces }),
-                Output::Trunk(_) | Output::Sighting { .. } | Output::Banned { .. } => {}
+                Output::Trunk(_)
+                | Output::Sighting { .. }
+                | Output::Banned { .. }
+                | Output::Proved { .. } => {}
             }
             quiet = false;
         }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::framing::{Framing, Piece};
+use super::words::words;
 
 /// Names one connection; never used twice.
 pub type ConnectionId = u64;
@@ -128,7 +129,7 @@ impl Line {
         let down = Notice::Down {
             connection: self.id,
             was_up,
-            why,
+            why: words(&why),
         };
         // Nobody to tell is left when the switch ends.
         let _ = self.notices.send(down).await;

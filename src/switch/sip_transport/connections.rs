@@ -38,6 +38,7 @@ enum Origin {
     Accepted {
         /// The trunk that its certificate names, where certificates are asked for.
         proved: Option<TrunkName>,
+        certificate: Option<CertificateDer<'static>>,
     },
     Opened {
         trunk: Option<TrunkName>,
@@ -52,9 +53,18 @@ struct Connection {
     origin: Origin,
     outgoing: mpsc::Sender<Vec<u8>>,
     shared: Arc<Shared>,
+    carried_requests: bool,
 }
 
 impl Connection {
+    /// The only trunk that it served.
+    fn served(&self) -> Option<TrunkName> {
+        match &self.origin {
+            Origin::Opened { trunk, tls: Some(_) } => trunk.clone(),
+            _ => None,
+        }
+    }
+
     fn is_known(&self) -> bool {
         self.shared.is_known.load(Ordering::Relaxed)
     }
@@ -85,15 +95,17 @@ pub struct Heard {
 }
 
 /// What the SIP core must learn of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
-    /// It was open and is no more.
+    /// It was open and is no more. Over TLS it served one trunk only.
     Connection {
+        trunk: Option<TrunkName>,
         remote: SocketAddr,
         transport: Transport,
     },
-    /// It could not be opened.
+    /// It could not be opened, over TLS for one trunk.
     Unreachable {
+        trunk: Option<TrunkName>,
         remote: SocketAddr,
         transport: Transport,
     },
@@ -141,9 +153,32 @@ impl Connections {
         self.unsent
     }
 
-    /// Uses other certificates for connections from now on.
+    /// Uses other certificates for connections from now on. Whoever proved a name to us that would prove nothing any
+    /// more, or another trunk's, must connect again.
     pub fn renew(&mut self, tls: Tls) {
+        let others_vouch = self.tls.client_roots != tls.client_roots;
         self.tls.renew(tls);
+        let is_stale = |connection: &Connection| match &connection.origin {
+            Origin::Accepted {
+                proved: Some(trunk),
+                certificate,
+            } => {
+                let stands_for = certificate.as_ref().and_then(|shown| self.tls.trunk_of(shown));
+                others_vouch || stands_for.as_ref() != Some(trunk)
+            }
+            _ => false,
+        };
+        let open = self.open.iter();
+        let stale: Vec<ConnectionId> = open
+            .filter(|(_, connection)| is_stale(connection))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            if let Some(connection) = self.remove(id) {
+                tracing::info!(remote = %connection.remote, "a connection was closed: its name proves nothing now");
+                self.tell_lost(&connection);
+            }
+        }
     }
 
     pub fn poll_notice(&mut self, context: &mut Context<'_>) -> Poll<Notice> {
@@ -173,7 +208,10 @@ impl Connections {
             return;
         };
         prepare(&stream);
-        let origin = Origin::Accepted { proved: None };
+        let origin = Origin::Accepted {
+            proved: None,
+            certificate: None,
+        };
         let (line, outgoing) = self.add(local, remote, transport, origin, is_known);
         match (transport, server) {
             (Transport::Tls, Some(server)) => {
@@ -226,7 +264,9 @@ impl Connections {
             Some(connection) => self.push(connection, bytes),
             None => {
                 self.unsent += 1;
+                let trunk = way.trunk.clone();
                 self.lost.push_back(Lost::Unreachable {
+                    trunk: trunk.filter(|_| way.transport == Transport::Tls),
                     remote: way.destination,
                     transport: way.transport,
                 });
@@ -322,15 +362,17 @@ impl Connections {
             origin,
             outgoing,
             shared,
+            carried_requests: false,
         };
         self.open.insert(id, connection);
         (line, outgoing_out)
     }
 
     fn push(&mut self, id: ConnectionId, bytes: Vec<u8>) {
-        let Some(connection) = self.open.get(&id) else {
+        let Some(connection) = self.open.get_mut(&id) else {
             return;
         };
+        connection.carried_requests |= !bytes.starts_with(b"SIP/2.0 ") && bytes != b"\r\n";
         let length = bytes.len();
         let queued = connection.shared.queued.fetch_add(length, Ordering::Relaxed) + length;
         if queued <= QUEUED_BYTES && connection.outgoing.try_send(bytes).is_ok() {
@@ -340,10 +382,7 @@ impl Connections {
         if let Some(connection) = self.remove(id) {
             let remote = connection.remote;
             tracing::warn!(%remote, "a connection was closed: the other side does not read");
-            self.lost.push_back(Lost::Connection {
-                remote,
-                transport: connection.transport,
-            });
+            self.tell_lost(&connection);
         }
     }
 
@@ -373,7 +412,7 @@ impl Connections {
             Notice::Message { connection, bytes } => {
                 let found = self.open.get(&connection)?;
                 let proved = match &found.origin {
-                    Origin::Accepted { proved } => proved.clone(),
+                    Origin::Accepted { proved, .. } => proved.clone(),
                     Origin::Opened { .. } => None,
                 };
                 Some(Heard {
@@ -407,10 +446,12 @@ impl Connections {
                 let trunk = trunk.as_ref().map(TrunkName::as_str);
                 tracing::info!(%remote, trunk, "connected");
             }
-            Origin::Accepted { proved }
-                if connection.transport == Transport::Tls && self.tls.names_clients =>
-            {
+            Origin::Accepted {
+                proved,
+                certificate: shown,
+            } if connection.transport == Transport::Tls && self.tls.names_clients => {
                 *proved = certificate.and_then(|certificate| self.tls.trunk_of(certificate));
+                *shown = certificate.cloned();
                 if proved.is_none() {
                     tracing::warn!(%remote, "a connection was closed: its certificate names no trunk");
                     self.remove(id);
@@ -429,7 +470,11 @@ impl Connections {
             (Origin::Opened { trunk, .. }, false) => {
                 let trunk = trunk.as_ref().map(TrunkName::as_str);
                 tracing::warn!(%remote, trunk, "no connection over {transport:?}: {why}");
-                self.lost.push_back(Lost::Unreachable { remote, transport });
+                self.lost.push_back(Lost::Unreachable {
+                    trunk: connection.served(),
+                    remote,
+                    transport,
+                });
             }
             (_, false) if connection.is_known() => {
                 tracing::warn!(%remote, "no connection over {transport:?}: {why}")
@@ -440,8 +485,19 @@ impl Connections {
                     true => tracing::info!(%remote, "connection ended: {why}"),
                     false => tracing::debug!(%remote, "connection ended: {why}"),
                 }
-                self.lost.push_back(Lost::Connection { remote, transport });
+                self.tell_lost(&connection);
             }
+        }
+    }
+
+    /// Of a connection that never carried a request of ours nothing is waited for.
+    fn tell_lost(&mut self, connection: &Connection) {
+        if connection.carried_requests {
+            self.lost.push_back(Lost::Connection {
+                trunk: connection.served(),
+                remote: connection.remote,
+                transport: connection.transport,
+            });
         }
     }
 
@@ -449,6 +505,15 @@ impl Connections {
     pub fn know(&mut self, id: ConnectionId) {
         if let Some(connection) = self.open.get(&id) {
             connection.shared.is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The same of the connection that has this far end.
+    pub fn know_at(&mut self, transport: Transport, remote: SocketAddr) {
+        for id in self.by_remote.get(&(transport, remote)).into_iter().flatten() {
+            if let Some(connection) = self.open.get(id) {
+                connection.shared.is_known.store(true, Ordering::Relaxed);
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! From the bytes of a connection to messages and keep-alives (RFC 3261 §18.3, RFC 5626 §4.4.1).
 
-use sip::message::{ParseError, frame_extent};
+use sip::message::{MAX_HEADERS, MAX_LINE, ParseError, frame_extent};
+
+/// Most lines waited for in front of a body, folded ones counted each.
+const MOST_LINES: usize = 4 * MAX_HEADERS;
 
 /// What a connection brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,8 +20,11 @@ pub struct Framing {
     pub bytes: Vec<u8>,
     /// The length of the message that begins `bytes`, once its headers are complete.
     extent: Option<usize>,
-    /// So many of `bytes` hold no end of headers.
+    /// So many of `bytes` were searched for the end of the headers, each of them once.
     searched: usize,
+    /// Where the line begins that is not complete, and how many came before it.
+    line_at: usize,
+    lines: usize,
     /// The last thing taken was a single line end: another one behind it makes a ping.
     half: bool,
 }
@@ -39,19 +45,47 @@ impl Framing {
         {
             return Ok(Some(piece));
         }
-        // Only a line end completes headers, so a message that comes byte by byte is not searched for each of them.
-        let fresh = self.bytes.get(self.searched..).unwrap_or_default();
-        if self.extent.is_none() && (fresh.contains(&b'\n') || self.bytes.len() > usize::from(u16::MAX)) {
+        if self.extent.is_none() && (self.search()? || self.bytes.len() > 4 * MAX_LINE) {
             self.extent = frame_extent(&self.bytes)?;
         }
-        self.searched = self.bytes.len();
         let Some(extent) = self.extent.filter(|&extent| self.bytes.len() >= extent) else {
             return Ok(None);
         };
         let rest = self.bytes.split_off(extent);
         let message = std::mem::replace(&mut self.bytes, rest);
-        (self.extent, self.searched, self.half) = (None, 0, false);
+        (self.extent, self.half) = (None, false);
+        self.begin();
         Ok(Some(Piece::Message(message)))
+    }
+
+    fn begin(&mut self) {
+        (self.searched, self.line_at, self.lines) = (0, 0, 0);
+    }
+
+    /// Looks for the empty line behind the headers in what came since it was looked for last: whoever sends line by
+    /// line, or byte by byte, costs no more than whoever sends all at once.
+    fn search(&mut self) -> Result<bool, ParseError> {
+        loop {
+            let fresh = self.bytes.get(self.searched..).unwrap_or_default();
+            let found = fresh.iter().position(|&byte| byte == b'\n');
+            let end = found.map_or(self.bytes.len(), |at| self.searched + at + 1);
+            let line = self.bytes.get(self.line_at..end).unwrap_or_default();
+            if line.len() > MAX_LINE + 2 {
+                return Err(ParseError::LineTooLong(self.lines + 1));
+            }
+            let is_end = self.lines > 0 && (line == b"\r\n" || line == b"\n");
+            self.searched = end;
+            if found.is_none() {
+                return Ok(false);
+            }
+            (self.line_at, self.lines) = (end, self.lines + 1);
+            if is_end {
+                return Ok(true);
+            }
+            if self.lines > MOST_LINES {
+                return Err(ParseError::TooMany("header lines"));
+            }
+        }
     }
 
     /// A keep-alive in front of messages.
@@ -64,7 +98,7 @@ impl Framing {
         };
         self.half = piece == Piece::Pong && !self.half;
         self.bytes.drain(..length);
-        self.searched = 0;
+        self.begin();
         Some(piece)
     }
 }
@@ -123,6 +157,25 @@ mod tests {
         assert!(matches!(pieces(&[huge]), Err(ParseError::TooLarge { .. })));
         assert!(pieces(&[b"OPTIONS sip:a@h SIP/2.0\r\nVia: x\r\n\r\n"]).is_err());
         let endless = vec![b'x'; 70_000];
-        assert_eq!(pieces(&[&endless]), Err(ParseError::Unterminated));
+        assert_eq!(pieces(&[&endless]), Err(ParseError::LineTooLong(1)));
+    }
+
+    #[test]
+    fn headers_that_trickle_are_searched_once_and_end_early_when_they_are_too_many_or_too_long() {
+        let mut framing = Framing::default();
+        framing.bytes.extend_from_slice(b"OPTIONS sip:a@h SIP/2.0\r\n");
+        let mut searched = 0;
+        for number in 1..MOST_LINES {
+            framing.bytes.extend_from_slice(b"a: b\r\n");
+            searched += framing.bytes.len() - framing.searched;
+            assert_eq!(framing.next(), Ok(None), "{number}");
+        }
+        assert_eq!(searched, framing.bytes.len(), "no byte twice");
+        framing.bytes.extend_from_slice(b"a: b\r\n");
+        assert_eq!(framing.next(), Err(ParseError::TooMany("header lines")));
+        let long = [b"OPTIONS sip:a@h SIP/2.0\r\na: ".to_vec(), vec![b'x'; MAX_LINE]].concat();
+        let mut framing = Framing::default();
+        framing.bytes.extend_from_slice(&long);
+        assert_eq!(framing.next(), Err(ParseError::LineTooLong(2)));
     }
 }

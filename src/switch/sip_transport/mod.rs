@@ -9,6 +9,8 @@ mod connections;
 mod framing;
 mod tls;
 mod udp;
+mod validity;
+mod words;
 
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::config::{Listen, Transport};
 pub use connection::Notice;
 pub use connections::{Connections, Heard, Lost, Way};
-pub use tls::Tls;
+pub use tls::{CertificateDates, Tls, certificate_dates};
 pub use udp::{LARGEST, UdpSockets};
 
 /// Connections that wait to be accepted.

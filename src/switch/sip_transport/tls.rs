@@ -4,9 +4,10 @@
 //! trunk's name, whatever address it was reached at.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::validity::validity;
+use super::words::words;
 use crate::config::{Certificate, Config, Transport, TrunkConfig};
 use crate::units::TrunkName;
 
@@ -45,6 +48,8 @@ pub struct Tls {
     pub server: Option<Arc<ServerConfig>>,
     /// Whether those who connect must show a certificate, whose name tells which trunk they are.
     pub names_clients: bool,
+    /// The authorities that vouch for them.
+    pub client_roots: Vec<CertificateDer<'static>>,
     trunks: HashMap<TrunkName, Arc<TrunkTls>>,
 }
 
@@ -71,9 +76,12 @@ impl Tls {
                 Err(problem) => problems.push(format!("[[trunk]] {}: {problem}", trunk.name)),
             }
         }
+        // What is wrong with them was told above.
+        let client_roots = config.sip.tls_client_ca.as_deref().map(certificates);
         match problems.is_empty() {
             true => Ok(Self {
                 server,
+                client_roots: client_roots.and_then(Result::ok).unwrap_or_default(),
                 names_clients: config.sip.tls_client_ca.is_some(),
                 trunks,
             }),
@@ -131,7 +139,7 @@ fn server(config: &Config, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<
     let server = builder.with_single_cert(chain, key);
     server
         .map(|server| Some(Arc::new(server)))
-        .map_err(|error| format!("tls_certificate and tls_key: {error}"))
+        .map_err(|error| format!("tls_certificate and tls_key: {}", words(&error.to_string())))
 }
 
 fn trunk_tls(
@@ -164,7 +172,7 @@ fn trunk_tls(
             let (chain, key) = read(certificate)?;
             let config = builder
                 .with_client_auth_cert(chain.clone(), key)
-                .map_err(|error| format!("tls_certificate and tls_key: {error}"))?;
+                .map_err(|error| format!("tls_certificate and tls_key: {}", words(&error.to_string())))?;
             (chain, config)
         }
         None => (Vec::new(), builder.with_no_client_auth()),
@@ -175,6 +183,47 @@ fn trunk_tls(
         roots,
         chain,
     })
+}
+
+/// From when until when the first certificate of a file is valid.
+#[derive(Debug, Clone)]
+pub struct CertificateDates {
+    /// The table and key that name the file.
+    pub key: String,
+    pub path: PathBuf,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+/// The dates of every certificate that the configuration names; a file that cannot be read is [`Tls::load`]'s to tell.
+pub fn certificate_dates(config: &Config) -> Vec<CertificateDates> {
+    let sip = &config.sip;
+    let ours = [
+        ("[sip] tls_certificate".to_owned(), sip.tls_certificate.as_deref()),
+        ("[sip] tls_client_ca".to_owned(), sip.tls_client_ca.as_deref()),
+    ];
+    let of_trunks = config.trunks.iter().flat_map(|trunk| {
+        let key = |key: &str| format!("[[trunk]] {}: {key}", trunk.name);
+        let chain = trunk.certificate().map(|certificate| certificate.chain);
+        [
+            (key("tls_certificate"), chain),
+            (key("tls_ca"), trunk.tls_ca.as_deref()),
+        ]
+    });
+    let named = ours.into_iter().chain(of_trunks);
+    let dated = named.filter_map(|(key, path)| {
+        let path = path?;
+        let read = certificates(path).ok()?;
+        let (first, last) = validity(read.first()?)?;
+        let path = path.to_owned();
+        Some(CertificateDates {
+            key,
+            path,
+            first,
+            last,
+        })
+    });
+    dated.collect()
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -194,7 +243,7 @@ fn read(certificate: Certificate<'_>) -> Result<Pair, String> {
 /// The certificates of a PEM file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    let text = std::fs::read(path).map_err(|error| format!("{shown}: {}", words(&error.to_string())))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),

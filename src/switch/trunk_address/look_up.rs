@@ -11,6 +11,8 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
+use sip::Share;
+
 use super::order::{Record, ordered};
 use crate::config::{Place, Transport};
 
@@ -24,10 +26,17 @@ const MOST_ADDRESSES: usize = 16;
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Of one step of an SRV weight, so that it can be divided among addresses.
+const WEIGHT: u32 = 64;
+/// The share of an address without SRV.
+pub(super) const ALONE: Share = Share { group: 0, weight: 1 };
+
 /// Where a place is, best first, and for how long that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub targets: Vec<SocketAddr>,
+    /// How calls are spread over them, in their order.
+    pub shares: Vec<Share>,
     pub lifetime: Duration,
 }
 
@@ -80,6 +89,7 @@ impl Dns {
             Place::Address(address) => {
                 return Ok(Answer {
                     targets: vec![*address],
+                    shares: vec![ALONE],
                     lifetime: LONGEST,
                 });
             }
@@ -90,6 +100,7 @@ impl Dns {
             .await
             .map_err(|_| LookUpError::TimedOut)??;
         answer.targets.truncate(MOST_ADDRESSES);
+        answer.shares.truncate(MOST_ADDRESSES);
         answer.lifetime = answer.lifetime.clamp(SHORTEST, LONGEST);
         if answer.targets.is_empty() {
             return Err(LookUpError::NoAddress);
@@ -112,8 +123,10 @@ impl Dns {
         };
         let mut answer = Answer {
             targets: Vec::new(),
+            shares: Vec::new(),
             lifetime,
         };
+        let mut group = (0, None);
         for record in ordered(records, draw) {
             // A host without an address must not hide the others.
             let Ok(found) = self.addresses(&record.host, record.port).await else {
@@ -121,9 +134,20 @@ impl Dns {
                 continue;
             };
             answer.lifetime = answer.lifetime.min(found.lifetime);
+            if group.1.is_some_and(|priority| priority != record.priority) {
+                group.0 += 1;
+            }
+            group.1 = Some(record.priority);
+            // The addresses of one host share its weight.
+            let count = u32::try_from(found.targets.len()).unwrap_or(u32::MAX).max(1);
+            let share = Share {
+                group: group.0,
+                weight: (u32::from(record.weight) * WEIGHT / count).max(1),
+            };
             for target in found.targets {
                 if !answer.targets.contains(&target) {
                     answer.targets.push(target);
+                    answer.shares.push(share);
                 }
             }
             if answer.targets.len() >= MOST_ADDRESSES {
@@ -179,6 +203,7 @@ impl Dns {
         let mut addresses: Vec<IpAddr> = lookup.iter().take(MOST_ADDRESSES).collect();
         addresses.sort_by_key(|address| address.is_ipv6());
         Ok(Answer {
+            shares: vec![ALONE; addresses.len()],
             targets: addresses
                 .into_iter()
                 .map(|address| SocketAddr::new(address, port))

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
+use sip::Share;
 use tokio::sync::mpsc;
 
 use super::setup::{self, StartError};
@@ -26,6 +27,8 @@ const NOT_FOUND: Duration = Duration::from_secs(10);
 /// Beyond the end of an answer, so that it is no longer remembered when it is asked for again.
 const GRACE: Duration = Duration::from_millis(50);
 const SIP_PORT: u16 = 5060;
+/// Most groups of equally good addresses in one answer: at most one for each address.
+const GROUPS: usize = 16;
 /// Addresses of one trunk that are used.
 const MOST_TARGETS: usize = 16;
 
@@ -35,6 +38,8 @@ pub struct Found {
     pub trunk: TrunkName,
     /// Where calls go, best first.
     pub targets: Vec<SocketAddr>,
+    /// How calls are spread over them, in their order.
+    pub shares: Vec<Share>,
     /// Where REGISTER goes, where that is elsewhere; best first.
     pub registrars: Vec<SocketAddr>,
     pub local: SocketAddr,
@@ -82,7 +87,8 @@ pub async fn watch(
             .renew(dns.as_ref(), &mut random)
             .await
             .min(registrars.renew(dns.as_ref(), &mut random).await);
-        let targets = proxies.targets(&listen);
+        let (targets, shares) = proxies.targets(&listen).into_iter().unzip();
+        let targets: Vec<SocketAddr> = targets;
         // Told even when nothing was found at first: calls may come from the trunk's configured addresses.
         let told = Found {
             trunk: trunk.name.clone(),
@@ -94,7 +100,12 @@ pub async fn watch(
                     .unwrap_or(SocketAddr::from(([192, 0, 2, 1], SIP_PORT))),
             ),
             targets,
-            registrars: registrars.targets(&listen),
+            shares,
+            registrars: registrars
+                .targets(&listen)
+                .into_iter()
+                .map(|(target, _)| target)
+                .collect(),
         };
         if last.as_ref() != Some(&told) {
             last = Some(told.clone());
@@ -113,7 +124,7 @@ pub async fn watch(
 struct Side {
     trunk: TrunkName,
     transport: Transport,
-    places: Vec<(String, Vec<SocketAddr>)>,
+    places: Vec<(String, Vec<(SocketAddr, Share)>)>,
 }
 
 impl Side {
@@ -137,11 +148,11 @@ impl Side {
             match look_up(text, self.transport, dns, &mut draw).await {
                 Ok(answer) => {
                     pause = pause.min(answer.lifetime);
+                    let found: Vec<_> = answer.targets.into_iter().zip(answer.shares).collect();
                     // The same hosts keep their order: a new draw of weights is no change.
-                    let same = known.len() == answer.targets.len()
-                        && known.iter().all(|target| answer.targets.contains(target));
+                    let same = known.len() == found.len() && known.iter().all(|known| found.contains(known));
                     if !same {
-                        *known = answer.targets;
+                        *known = found;
                     }
                 }
                 Err(error) => {
@@ -155,15 +166,20 @@ impl Side {
     }
 
     /// What is known, as far as we listen on that kind of address. All are of the kind of the first.
-    fn targets(&self, listen: &[SocketAddr]) -> Vec<SocketAddr> {
-        let mut targets: Vec<SocketAddr> = Vec::new();
-        for &target in self.places.iter().flat_map(|(_, known)| known) {
+    fn targets(&self, listen: &[SocketAddr]) -> Vec<(SocketAddr, Share)> {
+        let mut targets: Vec<(SocketAddr, Share)> = Vec::new();
+        let places = (0u16..).step_by(GROUPS).zip(&self.places);
+        for (first, (target, share)) in
+            places.flat_map(|(first, (_, known))| known.iter().map(move |one| (first, *one)))
+        {
             let reachable = listen.iter().any(|ours| ours.is_ipv4() == target.is_ipv4());
             let like_first = targets
                 .first()
-                .is_none_or(|first| first.is_ipv4() == target.is_ipv4());
-            if reachable && like_first && !targets.contains(&target) && targets.len() < MOST_TARGETS {
-                targets.push(target);
+                .is_none_or(|(first, _)| first.is_ipv4() == target.is_ipv4());
+            let is_new = targets.iter().all(|(other, _)| *other != target);
+            if reachable && like_first && is_new && targets.len() < MOST_TARGETS {
+                let group = first.saturating_add(share.group);
+                targets.push((target, Share { group, ..share }));
             }
         }
         targets
@@ -181,6 +197,7 @@ async fn look_up(
         (Some(dns), _) => dns.find(&place, transport, draw).await,
         (None, Place::Address(address)) => Ok(Answer {
             targets: vec![*address],
+            shares: vec![look_up::ALONE],
             lifetime: Duration::from_secs(3600),
         }),
         (None, Place::Name { .. }) => Err(LookUpError::Failed("there is no name server".to_owned())),

@@ -127,6 +127,9 @@ async fn srv_records_are_followed_by_priority_with_their_ports_and_hosts_without
     best.sort();
     assert_eq!(best, ["192.0.2.2:5061", "192.0.2.3:5061"]);
     assert_eq!(texts(&found.targets[2..]), ["192.0.2.4:5062"]);
+    let shares = found.shares.iter().map(|share| (share.group, share.weight));
+    // The first record led nowhere; the two addresses of the second share its weight.
+    assert_eq!(shares.collect::<Vec<_>>(), [(0, 32), (0, 32), (1, 64)]);
 }
 
 #[tokio::test]
@@ -258,6 +261,10 @@ async fn several_proxies_come_in_their_order_and_registrars_apart() {
     let found = next(&mut watching(&server, keys)).await;
     assert_eq!(texts(&found.targets), ["192.0.2.2:5060", "192.0.2.1:5070"]);
     assert_eq!(texts(&found.registrars), ["192.0.2.3:5060"]);
+    assert!(
+        found.shares[0].group < found.shares[1].group,
+        "one proxy is better than the next"
+    );
     assert_eq!(found.local.to_string(), "127.0.10.1:5060");
 }
 

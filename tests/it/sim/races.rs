@@ -111,7 +111,11 @@ fn race_29_a_connection_that_breaks_takes_no_call_with_it() {
     assert!(world.agents[caller].confirmed);
     let remote = trunk();
     let transport = sip::Transport::Tcp;
-    world.input(Input::Sip(sip::Input::ConnectionLost { remote, transport }));
+    world.input(Input::Sip(sip::Input::ConnectionLost {
+        peer: None,
+        remote,
+        transport,
+    }));
     world.run(seconds(2));
     assert_eq!(world.engine.calls(), 1);
     world.operate(Duration::ZERO, Operation::EndAll);

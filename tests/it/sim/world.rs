@@ -477,7 +477,11 @@ impl World {
         });
         for remote in [trunk(), address("127.0.11.2:5060")] {
             let transport = self.transport;
-            let lost = sip::Input::ConnectionLost { remote, transport };
+            let lost = sip::Input::ConnectionLost {
+                peer: None,
+                remote,
+                transport,
+            };
             self.engine.handle_input(self.moment(), Input::Sip(lost));
             self.pump();
         }
@@ -555,6 +559,7 @@ impl World {
         });
         for peer in std::mem::take(&mut self.stage.unreachable) {
             let unreachable = sip::Input::Unreachable {
+                peer: None,
                 remote: peer,
                 transport: self.transport,
             };

@@ -56,8 +56,8 @@ fn connected() -> (Net, sip::SessionId, sip::SessionId) {
 #[test]
 fn a_peer_without_an_address_calls_with_its_credentials() {
     let (mut net, _, phone) = connected();
-    assert_eq!(net.names(0), ["Security", "Incoming", "Confirmed"]);
-    let Some(Event::Incoming { peer: PEER, .. }) = net.nodes[0].events.get(1) else {
+    assert_eq!(net.names(0), ["Security", "Proved", "Incoming", "Confirmed"]);
+    let Some(Event::Incoming { peer: PEER, .. }) = net.nodes[0].events.get(2) else {
         panic!("{:?}", net.names(0))
     };
     assert_eq!(net.count("401 INVITE"), 1);
@@ -104,7 +104,10 @@ fn nobody_ends_a_call_from_elsewhere_by_knowing_its_tags() {
     net.script_from(STRANGER, &bye);
     net.run(TICK);
     assert_eq!(net.inbox.last().unwrap().kind(), "401 BYE");
-    assert_eq!(net.names(0), ["Security", "Incoming", "Confirmed", "Security"]);
+    assert_eq!(
+        net.names(0),
+        ["Security", "Proved", "Incoming", "Confirmed", "Security"]
+    );
     net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
     net.assert_clean();
 }

@@ -381,6 +381,7 @@ fn nothing_heard_or_unreachable_is_told_as_our_own_failure() {
     let (mut net, _, _) = calling();
     let now = net.now;
     let gone = Input::Unreachable {
+        peer: None,
         remote: address("127.0.1.2:5060"),
         transport: Transport::Udp,
     };

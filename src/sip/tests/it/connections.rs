@@ -193,6 +193,7 @@ fn race_29_a_connection_that_breaks_ends_no_call_and_what_it_may_have_lost_is_se
     let mut side = Side::new(Transport::Tcp, false);
     let (session, ok) = side.answered(Transport::Tcp, "sip:bob@127.0.1.2:5066");
     let lost = |remote: &str| Input::ConnectionLost {
+        peer: None,
         remote: address(remote),
         transport: Transport::Tcp,
     };
@@ -226,6 +227,38 @@ fn race_29_a_connection_that_breaks_ends_no_call_and_what_it_may_have_lost_is_se
 }
 
 #[test]
+fn what_one_peer_lacks_fails_no_request_of_another_at_the_same_address() {
+    let mut side = Side::new(Transport::Tls, false);
+    side.call(SDP_A);
+    let invite = side.taken();
+    let (remote, transport) = (address(TARGET), Transport::Tls);
+    let other = Some(PeerId(99));
+    side.input(Input::ConnectionLost {
+        peer: other,
+        remote,
+        transport,
+    });
+    side.input(Input::Unreachable {
+        peer: other,
+        remote,
+        transport,
+    });
+    assert_eq!((side.taken(), side.events.len()), (vec![], 0));
+    side.input(Input::ConnectionLost {
+        peer: Some(PEER),
+        remote,
+        transport,
+    });
+    assert_eq!(side.taken(), invite);
+    side.input(Input::Unreachable {
+        peer: Some(PEER),
+        remote,
+        transport,
+    });
+    assert!(matches!(side.events[..], [Event::Failed { .. }]));
+}
+
+#[test]
 fn ringing_call_outlives_its_connection_and_is_answered_over_another() {
     let mut side = Side::new(Transport::Tcp, false);
     let session = side.call(SDP_A);
@@ -243,6 +276,7 @@ fn ringing_call_outlives_its_connection_and_is_answered_over_another() {
     );
     side.taken();
     side.input(Input::ConnectionLost {
+        peer: None,
         remote: address(TARGET),
         transport: Transport::Tcp,
     });
@@ -280,6 +314,18 @@ fn a_peer_on_tls_is_not_heard_over_what_anybody_can_forge() {
         &by(Transport::Tls, &request("OPTIONS", "o", "", "")),
     );
     assert_eq!(side.last("200 OPTIONS").connection, Some(address(FLOW)));
+}
+
+#[test]
+fn a_peer_on_tcp_is_heard_over_connections_and_not_by_datagrams() {
+    let mut side = Side::new(Transport::Tcp, false);
+    side.hear(Transport::Udp, TARGET, &request("INVITE", "i", "", "v=0\r\n"));
+    assert_eq!((side.taken(), side.endpoint.counters().strangers), (vec![], 1));
+    for transport in [Transport::Tcp, Transport::Tls] {
+        side.hear(transport, FLOW, &by(transport, &request("OPTIONS", "o", "", "")));
+        assert_eq!(side.last("200 OPTIONS").connection, Some(address(FLOW)));
+        side.taken();
+    }
 }
 
 #[test]
@@ -340,6 +386,7 @@ fn large_request_falls_back_to_udp_where_there_is_no_tcp_and_stays_there_for_a_w
     side.call(&large());
     let first = side.last("INVITE").text;
     side.input(Input::Unreachable {
+        peer: None,
         remote: address(TARGET),
         transport: Transport::Tcp,
     });
@@ -394,6 +441,7 @@ fn a_registration_is_renewed_when_its_connection_breaks_though_not_for_every_tim
     };
     answer(&mut side);
     let lost = Input::ConnectionLost {
+        peer: None,
         remote: address(TARGET),
         transport: Transport::Tcp,
     };

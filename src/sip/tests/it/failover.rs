@@ -37,6 +37,7 @@ fn unreachable(net: &mut Net, remote: &str) {
         endpoint.handle_input(
             now,
             Input::Unreachable {
+                peer: None,
                 remote,
                 transport: Transport::Udp,
             },
@@ -99,6 +100,22 @@ fn service_unavailable_goes_to_the_next_target_and_busy_does_not() {
     net.reply(&invite, "486 Busy Here", "r", "", "");
     net.run(Duration::from_millis(50));
     assert_eq!(went(&net, "INVITE"), [ONE]);
+}
+
+#[test]
+fn a_503_that_the_callee_caused_is_final_and_rests_no_target() {
+    for cause in [1, 17, 18, 19, 20, 21, 22, 28] {
+        let mut net = net_with(&[ONE, TWO]);
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let reason = format!("Retry-After: 60\r\nReason: Q.850;cause={cause}\r\n");
+        net.reply(&invite, "503 Service Unavailable", "r", &reason, "");
+        net.run(Duration::from_millis(50));
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        assert_eq!(went(&net, "INVITE"), [ONE, ONE], "{cause}");
+    }
 }
 
 #[test]

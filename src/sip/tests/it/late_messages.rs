@@ -49,7 +49,14 @@ fn answer_from_a_target_that_seemed_unreachable_gets_ack_and_bye() {
     let remote = address("127.0.1.2:5060");
     net.act(0, |endpoint, now| {
         let transport = Transport::Udp;
-        endpoint.handle_input(now, Input::Unreachable { remote, transport });
+        endpoint.handle_input(
+            now,
+            Input::Unreachable {
+                peer: None,
+                remote,
+                transport,
+            },
+        );
     });
     net.reply(&invite, "200 OK", "bob", CONTACT, SDP);
     net.run(Duration::from_millis(50));

@@ -82,9 +82,11 @@ fn a_challenged_registration_is_refreshed_from_the_granted_expiry() {
 fn a_wrong_password_is_not_tried_again_and_again() {
     let mut net = registrar_net();
     register(&mut net);
-    for _ in 0..2 {
+    for attempt in 0..2 {
         let request = net.got("REGISTER");
-        net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
+        // A new nonce each time, which is not called stale: the password itself is refused.
+        let challenge = CHALLENGE.replace("nonce=\"", &format!("nonce=\"{attempt}"));
+        net.reply(&request, "401 Unauthorized", "r", &challenge, "");
         net.run(Duration::from_millis(20));
     }
     assert_eq!(net.inbox.len(), 2);
@@ -202,7 +204,7 @@ fn a_foreign_realm_gets_no_credentials() {
     net.reply(&request, "401 Unauthorized", "r", CHALLENGE, "");
     net.run(Duration::from_millis(20));
     assert_eq!(net.inbox.len(), 1);
-    assert_eq!(net.names(0), ["Security", "RegistrationFailed"]);
+    assert_eq!(net.names(0), ["ForeignRealm", "Security", "RegistrationFailed"]);
 }
 
 #[test]
@@ -382,4 +384,97 @@ fn a_call_to_our_registration_is_known_by_its_contact_user() {
     };
     assert!(invite.to_registration);
     assert_eq!(invite.to.uri, "sip:5550100@127.0.1.1");
+}
+
+#[test]
+fn another_realm_than_the_first_gets_no_credentials_and_is_told() {
+    let mut net = registrar_net();
+    register(&mut net);
+    let first = net.got("REGISTER");
+    net.reply(&first, "401 Unauthorized", "r", CHALLENGE, "");
+    net.run(Duration::from_millis(20));
+    let second = net.got("REGISTER");
+    assert!(header(&second, "Authorization").contains("realm=\"r\""));
+    net.inbox.clear();
+    let other = CHALLENGE.replace("\"r\"", "\"evil\"").replace("n1", "n2");
+    net.reply(&second, "401 Unauthorized", "r", &other, "");
+    net.run(Duration::from_millis(100));
+    assert!(net.inbox.is_empty(), "sent again");
+    let told = Event::ForeignRealm {
+        peer: PEER,
+        realm: "evil".into(),
+    };
+    assert!(net.nodes[0].events.contains(&told), "{:?}", net.nodes[0].events);
+    // Calls may be another server's, with a realm of its own; from then on it is that one.
+    for (realm, answered) in [("calls", true), ("evil", false), ("calls", true)] {
+        net.inbox.clear();
+        net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let challenge = CHALLENGE.replace("\"r\"", &format!("\"{realm}\""));
+        net.reply(&invite, "401 Unauthorized", "r", &challenge, "");
+        net.run(Duration::from_millis(20));
+        let last = net.got("INVITE");
+        assert_eq!(last.contains("\r\nAuthorization: Digest"), answered, "{realm}");
+    }
+}
+
+#[test]
+fn a_contact_that_names_ourselves_is_not_followed() {
+    let mut net = Net::scripted();
+    let mut peer = Peer::new(PEER, address("127.0.1.1:5060"), vec![address("127.0.1.2:5060")]);
+    peer.public = Some(address("192.0.2.77:5060"));
+    net.endpoint(0).set_peer(peer);
+    for (contact, to) in [
+        ("192.0.2.77:5060", "127.0.1.2:5060"),
+        ("192.0.2.78:5060", "192.0.2.78:5060"),
+    ] {
+        let session = net.call(0);
+        net.run(Duration::from_millis(20));
+        let invite = net.got("INVITE");
+        let lines = format!("Contact: <sip:b@{contact}>\r\nContent-Type: application/sdp\r\n");
+        net.reply(
+            &invite,
+            "200 OK",
+            "b",
+            &lines,
+            std::str::from_utf8(crate::net::SDP_B).unwrap(),
+        );
+        net.run(Duration::from_millis(20));
+        net.act(0, |endpoint, now| endpoint.hangup(now, session, None));
+        net.run(Duration::from_millis(20));
+        let bye = net.log.iter().rfind(|sent| sent.kind() == "BYE").unwrap();
+        assert_eq!(bye.to, address(to), "{contact}");
+    }
+}
+
+#[test]
+fn a_binding_that_could_not_be_refreshed_is_still_removed_while_the_registrar_holds_it() {
+    for (held, wait) in [(true, 0), (false, 3600)] {
+        let mut net = registrar_net();
+        register(&mut net);
+        let request = net.got("REGISTER");
+        let contact = header(&request, "Contact");
+        net.reply(&request, "200 OK", "r", &format!("Contact: {contact}\r\n"), "");
+        net.inbox.clear();
+        while net.inbox.is_empty() {
+            net.seconds(1);
+        }
+        let refresh = net.got("REGISTER");
+        net.reply(&refresh, "403 Forbidden", "r", "Retry-After: 86400\r\n", "");
+        net.run(Duration::from_millis(20));
+        let Some(Event::RegistrationFailed { retry_in, .. }) = net.nodes[0].events.last() else {
+            panic!("{:?}", net.names(0))
+        };
+        assert!(
+            (3600..3961).contains(&retry_in.as_secs()),
+            "not for the day that was asked for: {retry_in:?}"
+        );
+        net.seconds(wait.min(1800));
+        net.inbox.clear();
+        net.act(0, |endpoint, now| endpoint.deregister(now, PEER));
+        net.run(Duration::from_millis(20));
+        let leaving = net.inbox.iter().filter(|sent| sent.kind() == "REGISTER").count();
+        assert_eq!(leaving, usize::from(held), "{held}");
+    }
 }

@@ -97,9 +97,17 @@ async fn trunks_at_one_address_share_a_connection_over_tcp_and_never_over_tls() 
     assert_eq!(connections.count(), 1);
     let remote = address;
     let transport = Transport::Tls;
+    let mut failed: Vec<_> = std::iter::from_fn(|| connections.next_lost()).collect();
+    failed.sort_by_key(|lost| format!("{lost:?}"));
+    let unreachable = |trunk: &str| Lost::Unreachable {
+        trunk: way(remote, trunk, transport).trunk,
+        remote,
+        transport,
+    };
     assert_eq!(
-        connections.next_lost(),
-        Some(Lost::Unreachable { remote, transport })
+        failed,
+        [unreachable("one"), unreachable("other")],
+        "each for itself"
     );
     drop(listener);
 }
@@ -120,12 +128,20 @@ async fn a_connection_that_somebody_opened_serves_answers_and_no_request_of_anot
         trunk: None,
         ..way("127.93.20.9:5060".parse().unwrap(), "one", Transport::Tcp)
     };
-    connections.send(&answer, b"answer".to_vec());
-    let mut buffer = [0; 6];
+    connections.send(&answer, b"SIP/2.0 200".to_vec());
+    let mut buffer = [0; 11];
     far_end.read_exact(&mut buffer).await.unwrap();
-    assert_eq!((&buffer, connections.count()), (b"answer", 1));
+    assert_eq!((&buffer, connections.count()), (b"SIP/2.0 200", 1));
     connections.send(&request, b"request".to_vec());
     assert_eq!(connections.count(), 2, "a new one was begun");
+    drop(far_end);
+    run(&mut connections, SECOND / 5).await;
+    let of_source = |lost: &Lost| matches!(lost, Lost::Connection { remote, .. } if *remote == source);
+    let lost: Vec<Lost> = std::iter::from_fn(|| connections.next_lost()).collect();
+    assert!(
+        !lost.iter().any(of_source),
+        "it carried no request of ours: {lost:?}"
+    );
 }
 
 #[tokio::test]
@@ -139,7 +155,11 @@ async fn what_cannot_be_connected_is_told_as_unreachable() {
     let transport = Transport::Tcp;
     assert_eq!(
         connections.next_lost(),
-        Some(Lost::Unreachable { remote, transport })
+        Some(Lost::Unreachable {
+            trunk: None,
+            remote,
+            transport
+        })
     );
     assert_eq!(connections.count(), 0);
     // Nobody is trusted to be reached over TLS whose name is not known, nor without anybody to reach.
@@ -170,7 +190,11 @@ async fn one_that_stops_answering_pings_is_closed_and_one_that_never_did_is_kept
     let transport = Transport::Tcp;
     assert_eq!(
         connections.next_lost(),
-        Some(Lost::Connection { remote, transport })
+        Some(Lost::Connection {
+            trunk: None,
+            remote,
+            transport
+        })
     );
 }
 
