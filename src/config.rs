@@ -3,6 +3,7 @@
 //! Shape: TOML, unknown keys refused. Errors carry the line and column where the TOML library knows them, and
 //! name the key otherwise. Every key stands in `config/server.toml` with its default.
 
+mod hearing;
 mod log;
 mod meant;
 mod place;
@@ -19,6 +20,7 @@ use crate::call::number::Pattern;
 use crate::call::trace::TraceConfig;
 use crate::store::{StoreConfig, StoreUrl};
 use crate::units::{CampaignId, Language, TrunkName};
+pub use hearing::{HearingConfig, OfficeHearing, ToneConfig, ToneName};
 pub use log::{LogConfig, LogFormat};
 pub use place::Place;
 pub use transport::{Certificate, LargeRequests, Listen, Transport};
@@ -50,6 +52,10 @@ pub struct Config {
     pub calls: CallsConfig,
     #[serde(default)]
     pub media: MediaConfig,
+    #[serde(default)]
+    pub hearing: HearingConfig,
+    #[serde(default, rename = "tone")]
+    pub tones: Vec<ToneConfig>,
     #[serde(default)]
     pub store: StoreConfig,
     #[serde(default)]
@@ -355,6 +361,8 @@ impl Config {
         let tables = [
             ("[sip]", self.sip.needs_restart(&other.sip)),
             ("[media]", self.media != other.media),
+            ("[hearing]", self.hearing != other.hearing),
+            ("[[tone]]", self.tones != other.tones),
             ("[store]", self.store != other.store),
             ("[web]", self.web != other.web),
             ("[prompts]", self.prompts != other.prompts),
@@ -434,6 +442,7 @@ impl Config {
             }
             trunk.problems(&mut problems);
         }
+        hearing::problems(&self.hearing, &self.tones, &mut problems);
         self.unknown_trunks("[calls] trunks", &self.calls.trunks, &mut problems);
         for (index, number) in self.numbers.iter().enumerate() {
             let same = |other: &NumberConfig| {

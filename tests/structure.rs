@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("call", &["units", "sip", "media"]),
     ("flow", &["units", "directory", "campaign", "call"]),
     ("store", &["units", "directory", "campaign", "call", "flow"]),
-    ("config", &["units", "call", "store", "sip"]),
+    ("config", &["units", "call", "store", "sip", "media"]),
     (
         "config",
         &["units", "directory", "campaign", "call", "flow", "store"],

@@ -294,6 +294,11 @@ impl LegDisposition {
         )
     }
 
+    /// Whether a tone in the audio may have told it.
+    pub fn is_told_by_tone(self) -> bool {
+        matches!(self, Self::BusyInband | Self::NotInService | Self::Congestion)
+    }
+
     /// Whether it speaks against the number itself, so that two distinct callers make it suspect.
     pub fn number_is_bad(self) -> bool {
         matches!(self, Self::NotInService | Self::NumberChanged | Self::WrongNumber)

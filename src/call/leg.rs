@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use media::hearing::Listening;
 use media::sdp::{Direction, Local, Negotiated, SdpError, Session};
 use media::{Codec, SourceRule, Start, StreamConfig, StreamId};
+use serde::Deserialize;
 use sip::{PeerId, SessionId};
 
 use super::disposition::LegDisposition;
@@ -27,6 +29,28 @@ pub enum LegState {
     Answered,
     /// Ended on the wire; the stream's totals may be outstanding.
     Ended,
+}
+
+/// How keys travel to and from a trunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DigitForm {
+    /// As RTP telephone events where they are agreed; else to the trunk by SIP INFO, and from it as tones too.
+    #[default]
+    Rfc4733,
+    /// By SIP INFO.
+    Info,
+    /// As tones in the audio.
+    Inband,
+}
+
+/// What was heard on a leg that speaks for a disposition.
+#[derive(Debug, Clone)]
+pub struct Suspicion {
+    pub disposition: LegDisposition,
+    /// In percent.
+    pub confidence: u8,
+    pub at: UtcMicros,
 }
 
 /// How a leg ended, kept until the stream's totals are in.
@@ -62,6 +86,10 @@ pub struct Leg {
     pub ringing_at: Option<UtcMicros>,
     pub answered_at: Option<UtcMicros>,
     pub ending: Option<LegEnding>,
+    pub digits: DigitForm,
+    /// What its stream listens for.
+    pub listening: Listening,
+    pub suspicion: Option<Suspicion>,
     local: Local,
     source: SourceRule,
     start: Start,
@@ -82,6 +110,7 @@ pub struct LegSetup {
     /// A random number for the session description.
     pub sdp_id: u32,
     pub silence_after: Option<Duration>,
+    pub digits: DigitForm,
 }
 
 impl Leg {
@@ -103,6 +132,9 @@ impl Leg {
             ringing_at: None,
             answered_at: None,
             ending: None,
+            digits: setup.digits,
+            listening: Listening::default(),
+            suspicion: None,
             source: setup.source,
             start: setup.start,
             silence_after: setup.silence_after,

@@ -100,6 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             thinks: THINKS,
             timed_keys: VecDeque::new(),
             by_info: false,
+            inband: false,
             hangs_up_after: args.hang_up_after.map(Duration::from_secs),
         },
         args.offices

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{LargeRequests, Place, Secret, Transport};
+use crate::call::leg::DigitForm;
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::units::{PhoneNumber, TrunkName};
 
@@ -91,6 +92,9 @@ pub struct TrunkConfig {
     pub destinations: Vec<Pattern>,
     #[serde(default = "default_codecs")]
     pub codecs: Vec<Codec>,
+    /// How keys travel to and from it.
+    #[serde(default)]
+    pub digits: DigitForm,
     /// Calls at one time, both directions.
     #[serde(default = "default_channels")]
     pub channels: u32,

@@ -12,6 +12,7 @@ pub mod audio_file;
 mod clip;
 pub mod codec;
 pub mod digit;
+pub mod hearing;
 mod jitter;
 mod outgoing;
 mod payload_types;

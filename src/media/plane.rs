@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::attention::Attention;
 use crate::clip::Clip;
 use crate::digit::{DigitSet, Digits};
+use crate::hearing::{Heard, Listening};
 use crate::payload_types::Content;
 use crate::playout::{PlayId, Playout};
 use crate::statistics::Statistics;
@@ -50,6 +51,8 @@ pub enum Command {
     Unbridge { stream: StreamId },
     /// Sends presses to the peer; audio to it pauses while a key is down.
     SendDigits { stream: StreamId, digits: Digits },
+    /// Listens to the peer's audio from now on for this and nothing else; all of it is read meanwhile.
+    Listen { stream: StreamId, listening: Listening },
     /// Sends back to the peer what it sends.
     Echo { stream: StreamId },
     /// Closes a stream, which tells its statistics.
@@ -61,6 +64,8 @@ pub enum Command {
 pub enum Event {
     /// The peer pressed a key. Told when the press begins.
     DigitPressed { stream: StreamId, digit: char },
+    /// Something was heard in the peer's audio. A key is not relayed as tone while it is heard: it is to be sent anew.
+    Heard { stream: StreamId, heard: Heard },
     /// A playout came to its end by itself.
     Played { stream: StreamId, play: PlayId },
     /// The first packet of a source now accepted: at the start, and after the peer moved.
@@ -77,7 +82,10 @@ pub enum Event {
 impl Event {
     /// Whether a call goes wrong without it; the others may be dropped under overload.
     pub const fn is_vital(&self) -> bool {
-        matches!(self, Self::DigitPressed { .. } | Self::Played { .. })
+        matches!(
+            self,
+            Self::DigitPressed { .. } | Self::Heard { .. } | Self::Played { .. }
+        )
     }
 }
 
@@ -208,6 +216,12 @@ impl Plane {
                     seat.stream.send_digits(&digits);
                 }
             }
+            Command::Listen { stream, listening } => {
+                self.wish(stream, Attention::All);
+                if let Some(seat) = self.seat(stream) {
+                    seat.stream.listen(&listening);
+                }
+            }
             Command::Echo { stream } => {
                 self.part(stream);
                 self.wish(stream, Attention::All);
@@ -240,6 +254,9 @@ impl Plane {
                 stream,
                 digit: digit.into(),
             });
+        }
+        for heard in received.heard {
+            self.tell(Event::Heard { stream, heard });
         }
         let relay = received.relay?;
         let (other, withhold) = match join {
@@ -1110,6 +1127,132 @@ mod tests {
         assert_eq!(rig.wishes(), [(A, SAMPLE)]);
         rig.command(Command::Echo { stream: A });
         assert_eq!(rig.wishes(), [(A, Attention::All)]);
+    }
+
+    /// Sends a key's tone of 100 ms and 80 ms of silence, from a sequence number on.
+    fn key_tone(rig: &mut Rig, first: u16, key: char) {
+        for frame in 0..9u16 {
+            let samples = match frame {
+                0..5 => crate::tone::key(Digit::try_from(key).unwrap(), frame),
+                _ => [0; 160],
+            };
+            let payload = samples.map(|sample| Law::Mu.encode(sample));
+            let sequence = first + frame;
+            rig.packet(A, peer(A), 0, sequence, u32::from(sequence) * 160, &payload);
+            rig.run(FRAME);
+        }
+    }
+
+    fn listen_for_keys(rig: &mut Rig) {
+        let listening = Listening {
+            digits: true,
+            ..Listening::default()
+        };
+        rig.command(Command::Listen { stream: A, listening });
+    }
+
+    fn heard_keys(rig: &mut Rig) -> String {
+        let key = |event| match event {
+            Event::Heard { stream: A, heard } => match heard.sound {
+                crate::hearing::Sound::Digit(digit) => Some(char::from(digit)),
+                _ => None,
+            },
+            _ => None,
+        };
+        rig.events().into_iter().filter_map(key).collect()
+    }
+
+    #[test]
+    fn keys_as_tones_are_heard_where_asked_for_and_everything_is_read_meanwhile() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        key_tone(&mut rig, 0, '1');
+        rig.speak_for(A, 9..70);
+        assert_eq!(
+            (heard_keys(&mut rig).as_str(), rig.wishes()),
+            ("", vec![(A, SAMPLE)])
+        );
+        listen_for_keys(&mut rig);
+        assert_eq!(rig.wishes(), [(A, Attention::All)]);
+        for (index, key) in "0123456789*#ABCD".chars().enumerate() {
+            key_tone(&mut rig, 70 + index as u16 * 9, key);
+        }
+        assert_eq!(heard_keys(&mut rig), "0123456789*#ABCD");
+        assert_eq!(rig.wishes(), []);
+        rig.command(Command::Listen {
+            stream: A,
+            listening: Listening::default(),
+        });
+        key_tone(&mut rig, 220, '1');
+        assert_eq!(
+            (heard_keys(&mut rig).as_str(), rig.wishes()),
+            ("", vec![(A, SAMPLE)])
+        );
+    }
+
+    #[test]
+    fn a_key_that_comes_as_event_and_as_tone_is_told_once() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::Mu, |config| config.agreed.receive = events_under(96));
+        listen_for_keys(&mut rig);
+        rig.press(A, 96, 1, 160, '5');
+        key_tone(&mut rig, 9, '5');
+        let told = rig.events();
+        let keys = told.iter().filter(|event| match event {
+            Event::DigitPressed { digit, .. } => *digit == '5',
+            Event::Heard { .. } => true,
+            _ => false,
+        });
+        assert_eq!(keys.count(), 1, "{told:?}");
+    }
+
+    #[test]
+    fn the_tone_of_a_key_that_was_heard_is_kept_from_the_other_side_without_a_hole_in_the_numbers() {
+        let mut rig = Rig::new();
+        rig.open(A, Law::Mu);
+        rig.open(B, Law::Mu);
+        rig.bridge("");
+        listen_for_keys(&mut rig);
+        rig.speak_for(A, 0..10);
+        key_tone(&mut rig, 10, '5');
+        rig.speak_for(A, 19..30);
+        let sent = rig.sent_by(B);
+        let loud = |packet: &&Sent| packet.payload.iter().any(|byte| *byte != Law::Mu.silence());
+        assert!(
+            sent.iter().filter(loud).count() <= 3,
+            "what passes before it is known is less than a press"
+        );
+        let follows = |pair: &[Sent]| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1);
+        assert!(sent.len() < 30 && sent.windows(2).all(follows));
+    }
+
+    #[test]
+    fn keys_are_sent_as_tones_that_ears_understand() {
+        let mut rig = Rig::new();
+        rig.open_with(A, Law::A, |config| config.agreed.event_payload_type = None);
+        let mut digits = Digits::new(
+            "0123456789*#ABCD"
+                .chars()
+                .map(|key| Digit::try_from(key).unwrap())
+                .collect(),
+        );
+        digits.inband = true;
+        rig.command(Command::SendDigits { stream: A, digits });
+        rig.run(Duration::from_secs(4));
+        let mut ears = crate::hearing::Ears::new(&Listening {
+            digits: true,
+            ..Listening::default()
+        });
+        for packet in rig.sent_by(A) {
+            let samples: Vec<i16> = packet.payload.iter().map(|byte| Law::A.decode(*byte)).collect();
+            ears.hear(packet.header.timestamp, samples.into_iter());
+        }
+        let heard: Vec<_> = ears.take().into_iter().map(|heard| heard.sound).collect();
+        let sent: Vec<_> = "0123456789*#ABCD"
+            .chars()
+            .map(|key| crate::hearing::Sound::Digit(Digit::try_from(key).unwrap()))
+            .collect();
+        assert_eq!(heard, sent);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::attention::Attention;
 use crate::codec::Codec;
 use crate::digit::{Arrival, Digit, DigitSet, Digits, EventPayload, Receiver, Sender};
+use crate::hearing::{Ears, Heard};
 use crate::outgoing::{Incoming, Outgoing, Start};
 use crate::payload_types::Content;
 use crate::playout::Playout;
@@ -16,6 +17,7 @@ use crate::sdp::Negotiated;
 use crate::source::{Source, SourceRule, Verdict};
 use crate::statistics::{Reception, Statistics};
 
+mod listening;
 mod sending;
 mod transcoding;
 
@@ -46,6 +48,8 @@ pub struct Received {
     pub started: bool,
     /// A new press.
     pub pressed: Option<Digit>,
+    /// What was heard in the audio.
+    pub heard: Vec<Heard>,
     /// What to relay, if the stream is joined with one.
     pub relay: Option<Relay>,
 }
@@ -56,7 +60,7 @@ pub struct Relay {
     pub incoming: Incoming,
     pub payload: Range<usize>,
     pub content: Content,
-    /// The press this packet belongs to.
+    /// The press this packet belongs to; of audio, the key whose tone it carries.
     pub digit: Option<Digit>,
 }
 
@@ -72,9 +76,7 @@ pub struct Stream {
     presses: Receiver,
     digits: Sender,
     /// What is played. Boxed: most streams play nothing most of the time.
-    playout: Option<Box<Playout>>,
-    /// When the playout was asked for.
-    asked: Instant,
+    playout: Option<Box<Playing>>,
     heard: Instant,
     /// When the peer last gave any sign of life, by sound or by a report of its own.
     alive: Instant,
@@ -88,6 +90,15 @@ pub struct Stream {
     frames: u8,
     report: rtcp::Reporter,
     transcoding: Option<Box<transcoding::Transcoding>>,
+    /// Listens to the audio, where asked to.
+    ears: Option<Box<Ears>>,
+}
+
+/// A playout, and when it was asked for.
+#[derive(Debug)]
+struct Playing {
+    playout: Playout,
+    asked: Instant,
 }
 
 /// What a frame told, besides the packets it sent.
@@ -107,7 +118,6 @@ impl Stream {
             presses: Receiver::default(),
             digits: Sender::default(),
             playout: None,
-            asked: now,
             heard: now,
             alive: now,
             started: None,
@@ -118,6 +128,7 @@ impl Stream {
             frames: 0,
             report: rtcp::Reporter::new(now),
             transcoding: None,
+            ears: None,
             agreed: config.agreed,
             silence_after: config.silence_after,
             fill_silence: config.fill_silence,
@@ -136,7 +147,8 @@ impl Stream {
     }
 
     pub fn play(&mut self, now: Instant, playout: Playout) {
-        (self.playout, self.asked) = (Some(Box::new(playout)), now);
+        let asked = now;
+        self.playout = Some(Box::new(Playing { playout, asked }));
     }
 
     pub fn stop(&mut self) {
@@ -148,7 +160,7 @@ impl Stream {
         let settled = self
             .started
             .is_some_and(|started| now.saturating_duration_since(started) >= WHOLE_AFTER_START);
-        if settled && now.saturating_duration_since(self.heard) < SAMPLES_WITHIN {
+        if settled && self.ears.is_none() && now.saturating_duration_since(self.heard) < SAMPLES_WITHIN {
             let mut events = [None; 4];
             for (slot, number) in events.iter_mut().zip(self.agreed.receive.events()) {
                 *slot = Some(number);
@@ -164,11 +176,16 @@ impl Stream {
         self.reception.set_sampled(attention != Attention::All);
     }
 
-    /// Queues presses; without telephone-event on the peer's side they are dropped. Returns how many were.
+    /// Queues presses; those that the peer cannot take are dropped: events without telephone-event, tones without
+    /// G.711. Returns how many were.
     pub fn send_digits(&mut self, digits: &Digits) -> usize {
-        match self.agreed.event_payload_type {
-            Some(_) => self.digits.push(digits),
-            None => digits.keys.len(),
+        let possible = match digits.inband {
+            true => self.agreed.codec.law().is_some(),
+            false => self.agreed.event_payload_type.is_some(),
+        };
+        match possible {
+            true => self.digits.push(digits),
+            false => digits.keys.len(),
         }
     }
 
@@ -226,12 +243,15 @@ impl Stream {
         let mut received = Received {
             started,
             pressed: None,
+            heard: Vec::new(),
             relay: None,
         };
         let (ticks, digit) = match content {
             Content::Audio(codec) => {
                 self.presses.close();
-                (codec.ticks(payload), None)
+                let (heard, digit) = self.listen_to(codec, packet.header.timestamp, payload);
+                received.heard = heard;
+                (codec.ticks(payload), digit)
             }
             Content::ComfortNoise => (0, None),
             Content::Event { kilohertz } => {
@@ -246,6 +266,7 @@ impl Stream {
                     kilohertz,
                     payload: event,
                 });
+                self.ears.iter_mut().for_each(|ears| ears.mute());
                 let clock_rate = self.agreed.codec.clock_rate();
                 let ticks = event.in_clock(u32::from(kilohertz) * 1000, clock_rate).1;
                 (ticks, Digit::from_event(event.event))
@@ -290,7 +311,11 @@ impl Stream {
         }
         let agreed = &self.agreed;
         let payload_type = match relay.content {
-            Content::Audio(codec) => codec.is_relayed_as(agreed.codec).then_some(agreed.payload_type),
+            // A key's tone is sent again as the peer takes keys; see `Heard`.
+            Content::Audio(codec) => codec
+                .is_relayed_as(agreed.codec)
+                .then_some(agreed.payload_type)
+                .filter(|_| relay.digit.is_none()),
             Content::Event { .. } => agreed
                 .event_payload_type
                 .filter(|_| !relay.digit.is_some_and(|digit| withhold.contains(digit))),

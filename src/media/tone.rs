@@ -4,7 +4,8 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use crate::clip::Clip;
-use crate::codec::CLOCK_RATE;
+use crate::codec::{CLOCK_RATE, FRAME_TICKS};
+use crate::digit::Digit;
 
 /// Two seconds of 440 + 480 Hz, four of silence: the far end rings. Repeat it.
 pub fn ringback() -> Clip {
@@ -26,8 +27,55 @@ pub fn warning() -> Clip {
     cadence(&[1400.0], -20.0, 200, 0)
 }
 
+/// Special information tones of a number that is not assigned (vacant code), and a second of silence. Play it once.
+pub fn vacant() -> Clip {
+    let tones = [(985.2, 380, 0), (1370.6, 274, 0), (1776.7, 380, 1000)];
+    let samples: Vec<i16> = tones
+        .into_iter()
+        .flat_map(|(frequency, on, off)| sound(&[frequency], -16.0, on, off))
+        .collect();
+    Clip::from_samples(&samples)
+}
+
+/// The low and the high tone of each key, by its event code (ITU-T Q.23).
+const KEYS: [(f64, f64); 16] = [
+    (941.0, 1336.0),
+    (697.0, 1209.0),
+    (697.0, 1336.0),
+    (697.0, 1477.0),
+    (770.0, 1209.0),
+    (770.0, 1336.0),
+    (770.0, 1477.0),
+    (852.0, 1209.0),
+    (852.0, 1336.0),
+    (852.0, 1477.0),
+    (941.0, 1209.0),
+    (941.0, 1477.0),
+    (697.0, 1633.0),
+    (770.0, 1633.0),
+    (852.0, 1633.0),
+    (941.0, 1633.0),
+];
+
+/// 20 ms of a key as a tone: the frame of this number of a press. Low group −9 dBm0, high group −7 dBm0.
+pub fn key(digit: Digit, frame: u16) -> [i16; FRAME_TICKS] {
+    let (low, high) = KEYS[usize::from(digit.event() & 15)];
+    let sine = |frequency: f64, level: f64, at: usize| {
+        let time = at as f64 / f64::from(CLOCK_RATE);
+        f64::from(i16::MAX) * 10f64.powf((level - 3.17) / 20.0) * (TAU * frequency * time).sin()
+    };
+    std::array::from_fn(|index| {
+        let at = usize::from(frame) * FRAME_TICKS + index;
+        (sine(low, -9.0, at) + sine(high, -7.0, at)).round() as i16
+    })
+}
+
 /// `level` is that of each frequency in dBm0, where a full-scale sine has 3.17 dBm0 (µ-law, ITU-T G.711).
 fn cadence(frequencies: &[f64], level: f64, on: u64, off: u64) -> Clip {
+    Clip::from_samples(&sound(frequencies, level, on, off))
+}
+
+fn sound(frequencies: &[f64], level: f64, on: u64, off: u64) -> Vec<i16> {
     let amplitude = f64::from(i16::MAX) * 10f64.powf((level - 3.17) / 20.0);
     let (on, off) = (samples(on), samples(off));
     // 5 ms of rise and fall keep the switching from clicking.
@@ -41,8 +89,7 @@ fn cadence(frequencies: &[f64], level: f64, on: u64, off: u64) -> Clip {
             .sum();
         (amplitude * envelope * sum).round() as i16
     };
-    let audio: Vec<i16> = (0..on).map(sample).chain(std::iter::repeat_n(0, off)).collect();
-    Clip::from_samples(&audio)
+    (0..on).map(sample).chain(std::iter::repeat_n(0, off)).collect()
 }
 
 fn samples(milliseconds: u64) -> usize {

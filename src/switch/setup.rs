@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use media::hearing::ToneDefinition;
 use media::{Clip, Law};
 
-use super::engine::{NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wanted};
+use super::engine::{Hearing, NumberRoute, Recipe, Recordings, Routes, Settings, Trunk, Wanted};
 use super::prompt_library::PromptLibrary;
 use crate::call::record::ZipDetail;
 use crate::campaign::Campaign;
 use crate::config::{
-    CallerPrivacy, Codec, Config, LargeRequests, Listen, Place, Reliable, Secret, Transport, TrunkConfig,
+    CallerPrivacy, Codec, Config, LargeRequests, Listen, OfficeHearing, Place, Reliable, Secret, ToneConfig,
+    Transport, TrunkConfig,
 };
 use crate::directory::Directory;
 use crate::flow::definition::FlowError;
@@ -226,6 +228,7 @@ pub(super) fn settings(
         silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
         caller_key: (config.privacy.caller == CallerPrivacy::Hmac).then_some(caller_key),
         zip_detail: ZipDetail::default(),
+        hearing: hearing_of(config),
         stock: stock_of(config),
         tell_speech: false,
     })
@@ -323,6 +326,7 @@ fn trunk_of(config: &Config, trunk: &TrunkConfig, listen: &[Listen]) -> Result<T
         dials: config.calls.trunks.is_empty() || config.calls.trunks.contains(&trunk.name),
         destinations: trunk.destinations.clone(),
         codecs: trunk.codecs.iter().map(|codec| media_codec(*codec)).collect(),
+        digits: trunk.digits,
         channels: trunk.channels,
         calls_per_second: trunk.calls_per_second,
         failover: trunk.failover.clone(),
@@ -379,6 +383,18 @@ fn recipe_of(trunk: &TrunkConfig) -> Recipe {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+    }
+}
+
+fn hearing_of(config: &Config) -> Hearing {
+    let tones: Arc<[ToneDefinition]> = match config.tones.is_empty() {
+        true => ToneDefinition::north_american().into(),
+        false => config.tones.iter().map(ToneConfig::definition).collect(),
+    };
+    Hearing {
+        tones: (config.hearing.offices != OfficeHearing::Off).then_some(tones),
+        answered_for: Duration::from_secs(u64::from(config.hearing.seconds)),
+        acts: config.hearing.offices == OfficeHearing::Act,
     }
 }
 
@@ -450,6 +466,7 @@ pub fn simulation_settings(
         silence_after: Duration::from_secs(u64::from(config.media.silence_seconds)),
         caller_key: None,
         zip_detail: ZipDetail::Full,
+        hearing: hearing_of(config),
         stock: 8,
         tell_speech: true,
     }

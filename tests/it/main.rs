@@ -7,6 +7,7 @@
 )]
 
 mod credentials;
+mod hearing;
 mod hotline;
 mod lines;
 mod office_hours;

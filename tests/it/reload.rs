@@ -24,6 +24,7 @@ fn plan(keys: &[&str]) -> CallerPlan {
         thinks: Duration::from_millis(2500),
         timed_keys: VecDeque::new(),
         by_info: false,
+        inband: false,
         hangs_up_after: None,
     }
 }

@@ -38,6 +38,7 @@ pub struct Story {
     /// Keys pressed at times since the call was dialled, in milliseconds.
     pub timed_keys: Vec<(u64, String)>,
     pub by_info: bool,
+    pub inband: bool,
     pub offices: Vec<Conduct>,
     pub network: Network,
     pub hangs_up_after: Option<Duration>,
@@ -58,6 +59,7 @@ impl Default for Story {
             keys: Vec::new(),
             timed_keys: Vec::new(),
             by_info: false,
+            inband: false,
             offices: vec![ANSWERS],
             network: Network::default(),
             hangs_up_after: None,
@@ -112,6 +114,7 @@ impl Story {
                 .map(|(at, keys)| (Duration::from_millis(*at), keys.clone()))
                 .collect(),
             by_info: self.by_info,
+            inband: self.inband,
             hangs_up_after: self.hangs_up_after,
         };
         simulator.dial(plan, self.offices.iter().copied().collect::<VecDeque<_>>());

@@ -316,7 +316,7 @@ fn bare_kind() -> impl Strategy<Value = EventKind> {
 }
 
 fn kind_with_fields() -> impl Strategy<Value = EventKind> {
-    (0..25_u8, text(), any::<u16>(), any::<u8>(), any::<bool>()).prop_map(
+    (0..26_u8, text(), any::<u16>(), any::<u8>(), any::<bool>()).prop_map(
         |(which, text, number, byte, flag)| {
             let seconds = u32::from(number);
             match which {
@@ -372,6 +372,11 @@ fn kind_with_fields() -> impl Strategy<Value = EventKind> {
                 21 => EventKind::Queued { position: number },
                 22 => EventKind::LanguageChosen {
                     language: Language::ENGLISH,
+                },
+                24 => EventKind::Heard {
+                    sound: text.clone(),
+                    evidence: text,
+                    confidence: byte,
                 },
                 _ => EventKind::OutcomeTold { outcome: text },
             }

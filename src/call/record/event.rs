@@ -127,6 +127,12 @@ pub enum EventKind {
         codec: String,
     },
     MediaStarted,
+    /// Something heard in a leg's audio, by a fixed name; how it was known, and how sure it is in percent.
+    Heard {
+        sound: String,
+        evidence: String,
+        confidence: u8,
+    },
     /// No packets for this long.
     MediaSilent {
         seconds: u32,
@@ -199,6 +205,7 @@ impl EventKind {
             Self::NextRequested => "next_requested",
             Self::CodecChosen { .. } => "codec_chosen",
             Self::MediaStarted => "media_started",
+            Self::Heard { .. } => "heard",
             Self::MediaSilent { .. } => "media_silent",
             Self::MediaTimedOut => "media_timed_out",
             Self::LimitWarned { .. } => "limit_warned",

@@ -174,6 +174,14 @@ fn talk(kind: &EventKind) -> String {
         NextRequested => "asked for the next office".to_owned(),
         CodecChosen { codec } => format!("codec {codec}"),
         MediaStarted => "first sound arrived".to_owned(),
+        Heard {
+            sound,
+            evidence,
+            confidence,
+        } => format!(
+            "heard {} ({evidence}; {confidence} % sure)",
+            sound.replace('_', " ")
+        ),
         MediaSilent { seconds } => format!("no sound for {seconds} s"),
         MediaTimedOut => "given up: no sound".to_owned(),
         LimitWarned { seconds_left } => format!("told that {seconds_left} s are left"),

@@ -53,7 +53,13 @@ pub(in crate::flow) fn on(run: &mut Run, world: &World<'_>, step: &Dial, event: 
             run.act(Action::Bridge { withhold_star: false });
             run.set_timer(TimerName::Talk, Duration::from_secs(u64::from(step.talk_seconds)));
         }
-        Event::CalleeEnded { disposition, .. } => finish(run, world, step, disposition),
+        Event::CalleeEnded { disposition, .. } => {
+            if disposition.is_told_by_tone() {
+                run.tally.reached.clear();
+                run.so_far = SessionDisposition::NoTargetReached;
+            }
+            finish(run, world, step, disposition);
+        }
         Event::TimerFired(TimerName::Ring) => run.hang_up_callee(LegDisposition::NoAnswer),
         Event::TimerFired(TimerName::Talk) => run.hang_up_callee(LegDisposition::LimitReached),
         _ => {}

@@ -18,6 +18,8 @@ pub struct Digits {
     pub on: Duration,
     /// The pause after each key: at least 60 ms, rounded up to 20 ms.
     pub gap: Duration,
+    /// Whether they go as tones in the audio in place of telephone events.
+    pub inband: bool,
 }
 
 impl Digits {
@@ -27,6 +29,7 @@ impl Digits {
             keys,
             on: Duration::from_millis(100),
             gap: Duration::from_millis(60),
+            inband: false,
         }
     }
 }
@@ -39,6 +42,8 @@ pub struct EventPacket {
     pub marker: bool,
     pub payload: EventPayload,
     pub copies: u8,
+    /// The frame of the press, counted from 0, to be sent as a tone in the audio in place of all this.
+    pub tone: Option<(Digit, u16)>,
 }
 
 /// The presses one stream has still to send.
@@ -53,6 +58,7 @@ struct Press {
     digit: Digit,
     on: u16,
     gap: u16,
+    inband: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,6 +88,7 @@ impl Sender {
                 digit: *digit,
                 on,
                 gap,
+                inband: digits.inband,
             }));
         digits.keys.len().saturating_sub(room)
     }
@@ -131,6 +138,7 @@ impl Sender {
                 duration: (frames + 1).saturating_mul((clock_rate / 50).min(u32::from(u16::MAX)) as u16),
             },
             copies: if first || last { COPIES } else { 1 },
+            tone: press.inband.then_some((press.digit, frames)),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::codec::FRAME_TICKS;
 use crate::digit::EventPacket;
 use crate::rtcp;
 use crate::rtp::HEADER_BYTES;
+use crate::tone;
 
 /// The longest packet we build: 60 ms of audio.
 const MAX_PACKET: usize = HEADER_BYTES + 3 * FRAME_TICKS;
@@ -57,7 +58,7 @@ impl Stream {
         if self.digits.is_busy() {
             let timestamp = self.outgoing.own_timestamp(now);
             if let Some(event) = self.digits.frame(timestamp, self.agreed.event_clock_rate) {
-                self.send_event(&event, destination, send);
+                self.send_event(now, &event, destination, send);
                 return;
             }
         }
@@ -67,8 +68,9 @@ impl Stream {
         }
         let filling = (alone && self.fill_silence) || self.is_fed();
         match &self.playout {
-            Some(_)
-                if destination.is_none() && now.saturating_duration_since(self.asked) < PLAYOUT_PATIENCE => {}
+            Some(playing)
+                if destination.is_none()
+                    && now.saturating_duration_since(playing.asked) < PLAYOUT_PATIENCE => {}
             Some(_) => self.send_audio(now, destination, told, send),
             None if filling => self.send_audio(now, destination, told, send),
             // A pause between presses while another stream feeds this one.
@@ -108,17 +110,21 @@ impl Stream {
             send(destination, packet);
             self.count_sent(0..packet.len());
         }
-        if let Some(playout) = self.playout.take_if(|playout| playout.is_over()) {
-            told.played = Some(playout.play());
+        if let Some(playing) = self.playout.take_if(|playing| playing.playout.is_over()) {
+            told.played = Some(playing.playout.play());
         }
     }
 
     fn send_event(
         &mut self,
+        now: Instant,
         event: &EventPacket,
         destination: Option<SocketAddr>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
+        if let Some((digit, frame)) = event.tone {
+            return self.send_key(now, tone::key(digit, frame), destination, send);
+        }
         let (Some(destination), Some(payload_type)) = (destination, self.agreed.event_payload_type) else {
             self.outgoing.pass_event_frame();
             return;
@@ -134,6 +140,28 @@ impl Stream {
             self.count_sent(0..packet.len());
         }
         self.outgoing.pass_event_frame();
+    }
+
+    /// Sends 20 ms of a key's tone as audio.
+    fn send_key(
+        &mut self,
+        now: Instant,
+        samples: [i16; FRAME_TICKS],
+        destination: Option<SocketAddr>,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) {
+        let ticks = FRAME_TICKS as u32;
+        let (Some(destination), Some(law)) = (destination, self.agreed.codec.law()) else {
+            return self.outgoing.pass_audio(now, ticks);
+        };
+        let header = self.outgoing.own_audio(now, self.agreed.payload_type, ticks);
+        let mut packet = [0; HEADER_BYTES + FRAME_TICKS];
+        packet[..HEADER_BYTES].copy_from_slice(&header.bytes());
+        for (byte, sample) in packet[HEADER_BYTES..].iter_mut().zip(samples) {
+            *byte = law.encode(sample);
+        }
+        send(destination, &packet);
+        self.count_sent(0..packet.len());
     }
 
     fn send_report(&mut self, now: Instant, send: &mut impl FnMut(SocketAddr, &[u8])) {

@@ -137,7 +137,7 @@ impl Stream {
 
     fn fill_law(&mut self, law: Law, bytes: &mut [u8]) {
         match &mut self.playout {
-            Some(playout) => playout.fill(law, bytes),
+            Some(playing) => playing.playout.fill(law, bytes),
             None => bytes.fill(law.silence()),
         }
     }

@@ -9,7 +9,7 @@ use super::call::{Call, Side, Timer, Withheld};
 use super::exchange::Exchange;
 use super::{Now, Output};
 use crate::call::disposition::LegDisposition;
-use crate::call::leg::LegState;
+use crate::call::leg::{DigitForm, LegState};
 use crate::call::record::{EventKind, KeptZip, LegOpened, Party, UtcMicros};
 use crate::flow::catalogue::Piece;
 use crate::flow::run::{Action, Event as FlowEvent, Skipped, Tone, World};
@@ -74,7 +74,7 @@ impl Exchange {
             Action::CancelTimer(name) => self.timers.cancel(call.key, Timer::Flow(name)),
             Action::Dial(request) => self.dial(now, call, *request),
             Action::Bridge { withhold_star } => self.bridge(now, call, withhold_star),
-            Action::SendDigit(digit) => self.send_digit(now, call, digit),
+            Action::SendDigit(digit) => self.send_digit(now, call, digit, Duration::ZERO),
             Action::WithholdAll(all) if call.bridged => {
                 self.join(call, if all { Withheld::All } else { Withheld::Star });
             }
@@ -235,6 +235,8 @@ impl Exchange {
         let Some(callee) = &call.callee else { return };
         let (a, b) = (call.caller.seat.stream, callee.seat.stream);
         let withhold = match withheld {
+            // Another form of keys is ours to send.
+            _ if callee.digits != DigitForm::Rfc4733 => DigitSet::ALL,
             Withheld::Nothing => DigitSet::NONE,
             Withheld::Star => Digit::try_from('*').into_iter().collect(),
             Withheld::All => DigitSet::ALL,
@@ -243,15 +245,21 @@ impl Exchange {
         self.media(call.key, media::Command::Bridge { a, b, withhold });
     }
 
-    /// Sends a key to the callee: as an RTP event where its side takes them, else by INFO.
-    pub(super) fn send_digit(&mut self, now: Now, call: &mut Call, digit: char) {
+    /// Sends a key to the callee as its trunk wants it: as an RTP event where its side takes them, as a tone, else by INFO.
+    pub(super) fn send_digit(&mut self, now: Now, call: &mut Call, digit: char, held: Duration) {
         let events = call.callee_takes_events();
-        let Some((stream, session)) = call.callee_up().map(|leg| (leg.seat.stream, leg.session)) else {
-            return;
-        };
+        let Some(leg) = call.callee_up() else { return };
+        let (stream, session) = (leg.seat.stream, leg.session);
+        let g711 = leg.codec().is_some_and(|codec| codec.law().is_some());
+        let inband = leg.digits == DigitForm::Inband && g711;
         match Digit::try_from(digit) {
-            Ok(digit) if events => {
-                let digits = Digits::new(vec![digit]);
+            Ok(digit) if events || inband => {
+                let shortest = Digits::new(vec![digit]);
+                let digits = Digits {
+                    on: shortest.on.max(held),
+                    inband,
+                    ..shortest
+                };
                 self.media(call.key, media::Command::SendDigits { stream, digits });
             }
             Ok(_) => self

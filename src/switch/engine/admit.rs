@@ -77,6 +77,7 @@ impl Exchange {
             start: self.start(),
             sdp_id: self.random.next_u32() >> 1,
             silence_after: Some(self.settings.silence_after),
+            digits: self.settings.trunks[index].digits,
         };
         let mut caller = Leg::new(session, setup);
         if caller.take_offer(invite.sdp.as_deref()).is_err() {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::call::book::Book;
 use crate::call::disposition::SessionDisposition;
-use crate::call::leg::Leg;
+use crate::call::leg::{DigitForm, Leg};
 use crate::call::record::{CallDetails, EndedBy, LegNumber, UtcMicros};
 use crate::call::timers::CallKey;
 use crate::directory::Directory;
@@ -110,7 +110,7 @@ pub(super) struct Call {
     pub withheld: Withheld,
     pub details: CallDetails,
     /// The last key and how it came, so that one press that comes two ways counts once.
-    pub last_digit: Option<(char, DigitSource, Instant)>,
+    pub last_digit: Option<LastDigit>,
     pub ending: Option<CallEnding>,
     pub max_forwards: u8,
 }
@@ -123,11 +123,21 @@ pub(super) enum Withheld {
     All,
 }
 
+/// The last press, and the ways by which it came so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastDigit {
+    pub digit: char,
+    /// By [`DigitSource`].
+    pub came: [bool; 3],
+    pub at: Instant,
+}
+
 /// How a key came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DigitSource {
     Rtp,
     Info,
+    Inband,
 }
 
 impl Call {
@@ -140,7 +150,11 @@ impl Call {
     /// Whether the dialled side takes keys as RTP events.
     pub fn callee_takes_events(&self) -> bool {
         let agreed = self.callee.as_ref().and_then(|leg| leg.agreed.as_ref());
-        agreed.is_some_and(|agreed| agreed.event_payload_type.is_some())
+        let wanted = self
+            .callee
+            .as_ref()
+            .is_some_and(|leg| leg.digits == DigitForm::Rfc4733);
+        wanted && agreed.is_some_and(|agreed| agreed.event_payload_type.is_some())
     }
 
     /// The callee's leg while it is up.

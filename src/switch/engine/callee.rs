@@ -13,7 +13,7 @@ use super::recipe::Asked;
 use super::settings::TrunkStatus;
 use super::{Now, Output};
 use crate::call::disposition::{FinalResponse, LegDisposition, LegEnd, TalkEnd};
-use crate::call::leg::{Leg, LegSetup, LegState};
+use crate::call::leg::{Leg, LegSetup, LegState, Seat};
 use crate::call::number::Dialled;
 use crate::call::record::{
     Cause, Choice, Direction, EndedBy, EventKind, LegNumber, LegOpened, Party, Phrase, UtcMicros,
@@ -90,18 +90,7 @@ impl Exchange {
             let why = NoTrunk::new(LegDisposition::SystemError, "no_media_port");
             return self.fail_leg(now, call, number, why);
         };
-        let setup = LegSetup {
-            number,
-            peer: Self::peer_id(index),
-            trunk: self.settings.trunks[index].name.clone(),
-            seat: self.seat_seen_by(index, seat),
-            codecs: self.codecs_like_the_callers(index, call.caller.codec()),
-            source: self.source_rule(index, None, None),
-            signals: self.lines[index].targets.first().map(|target| target.ip()),
-            start: self.start(),
-            sdp_id: self.random.next_u32() >> 1,
-            silence_after: Some(NO_SOUND_AT_ALL),
-        };
+        let setup = self.callee_setup(index, number, seat, call.caller.codec());
         let mut local = Local::new(setup.sdp_id, setup.seat.address, &setup.codecs);
         let asked = Asked {
             peer: setup.peer,
@@ -149,6 +138,22 @@ impl Exchange {
         if let Some(longest) = self.settings.trunks[index].longest_ring {
             self.timers
                 .set(call.key, Timer::TrunkRing, now.monotonic + longest);
+        }
+    }
+
+    fn callee_setup(&mut self, index: usize, number: LegNumber, seat: Seat, like: Option<Codec>) -> LegSetup {
+        LegSetup {
+            number,
+            peer: Self::peer_id(index),
+            trunk: self.settings.trunks[index].name.clone(),
+            seat: self.seat_seen_by(index, seat),
+            codecs: self.codecs_like_the_callers(index, like),
+            source: self.source_rule(index, None, None),
+            signals: self.lines[index].targets.first().map(|target| target.ip()),
+            start: self.start(),
+            sdp_id: self.random.next_u32() >> 1,
+            silence_after: Some(NO_SOUND_AT_ALL),
+            digits: self.settings.trunks[index].digits,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Now;
-use super::call::{Call, DigitSource, Side, Withheld};
+use super::call::{Call, DigitSource, LastDigit, Side, Withheld};
 use super::callee::NO_SOUND_AT_ALL;
 use super::exchange::Exchange;
 use crate::call::disposition::LegDisposition;
@@ -46,6 +46,7 @@ impl Exchange {
             media::Event::DigitPressed { digit, .. } if side == Side::Caller => {
                 self.on_digit(now, call, digit, DigitSource::Rtp, Duration::ZERO);
             }
+            media::Event::Heard { heard, .. } => self.on_heard(now, call, side, heard),
             media::Event::Played { play, .. } if side == Side::Caller && call.playing == Some(play.0) => {
                 call.playing = None;
                 call.pending.push_back(FlowEvent::Played);
@@ -62,17 +63,30 @@ impl Exchange {
     }
 
     /// A key, told by RTP when the press begins, by INFO usually when it ends.
-    fn on_digit(&mut self, now: Now, call: &mut Call, digit: char, source: DigitSource, held: Duration) {
-        let again = call.last_digit.is_some_and(|(last, came, at)| {
-            let since = now.monotonic.saturating_duration_since(at);
-            last == digit && came != source && since < SAME_PRESS + held
-        });
-        if again {
-            // The other copy of this press; the next one of the same key counts.
-            call.last_digit = None;
-            return;
+    pub(super) fn on_digit(
+        &mut self,
+        now: Now,
+        call: &mut Call,
+        digit: char,
+        source: DigitSource,
+        held: Duration,
+    ) {
+        let way = source as usize;
+        if let Some(last) = &mut call.last_digit {
+            let since = now.monotonic.saturating_duration_since(last.at);
+            if last.digit == digit && !last.came[way] && since < SAME_PRESS + held {
+                // Another copy of this press; the next one that comes this way is another press.
+                last.came[way] = true;
+                return;
+            }
         }
-        call.last_digit = Some((digit, source, now.monotonic));
+        let mut last = LastDigit {
+            digit,
+            came: [false; 3],
+            at: now.monotonic,
+        };
+        last.came[way] = true;
+        call.last_digit = Some(last);
         let passed_on = match call.withheld {
             Withheld::Nothing => true,
             Withheld::Star => digit != '*',
@@ -81,7 +95,7 @@ impl Exchange {
         // RTP events are relayed on the media thread, where the callee's side takes them.
         let relayed = source == DigitSource::Rtp && call.callee_takes_events();
         if call.bridged && passed_on && !relayed {
-            self.send_digit(now, call, digit);
+            self.send_digit(now, call, digit, held);
         }
         call.pending.push_back(FlowEvent::DigitPressed(digit));
     }
@@ -202,6 +216,7 @@ impl Exchange {
             let stream = leg.seat.stream;
             self.media(call.key, media::Command::Update { stream, config });
         }
+        self.listen(call, side);
     }
 
     pub(super) fn open_or_update_stream(&mut self, call: &mut Call, side: Side) {
@@ -217,6 +232,7 @@ impl Exchange {
             false => media::Command::Open { stream, config },
         };
         self.media(call.key, command);
+        self.listen(call, side);
     }
 
     pub(super) fn note(&mut self, now: Now, call: &mut Call, leg: Option<LegNumber>, kind: EventKind) {

@@ -130,6 +130,7 @@ impl Exchange {
             self.media(call.key, media::Command::Unbridge { stream });
             self.note(now, call, Some(leg.number), EventKind::Unbridged);
         }
+        let disposition = self.with_suspicion(now, call, &mut leg, (disposition, ended_by));
         leg.ending = Some(LegEnding {
             at,
             disposition,
@@ -224,6 +225,8 @@ impl Exchange {
 
     fn close_leg(&mut self, call: &mut Call, leg: &Leg, media: MediaSummary) {
         let Some(ending) = &leg.ending else { return };
+        let suspicion = leg.suspicion.as_ref();
+        let heard = suspicion.filter(|heard| heard.disposition == ending.disposition);
         let closed = LegClosed {
             call: call.book.call(),
             leg: leg.number,
@@ -233,8 +236,8 @@ impl Exchange {
             disposition: ending.disposition,
             ended_by: ending.ended_by,
             cause: ending.cause.clone(),
-            evidence: EvidenceSource::Signal,
-            confidence: 100,
+            evidence: heard.map_or(EvidenceSource::Signal, |_| EvidenceSource::Media),
+            confidence: heard.map_or(100, |heard| heard.confidence),
             media,
         };
         call.book.close_leg(closed, &mut self.changes);

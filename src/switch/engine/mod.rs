@@ -13,6 +13,7 @@ mod choice;
 mod ending;
 mod exchange;
 mod guard;
+mod hearing;
 mod line;
 mod public_address;
 mod rate;
@@ -42,7 +43,9 @@ use exchange::Exchange;
 pub use guard::GuardCounters;
 use guard::Guards;
 pub use routes::{NumberRoute, Route, RouteError, Routes, Wanted};
-pub use settings::{Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus, registration_trouble};
+pub use settings::{
+    Hearing, Recipe, Recordings, Settings, Trunk, TrunkState, TrunkStatus, registration_trouble,
+};
 use trace::{Passing, Sender};
 pub use trace::{TraceCounters, TraceRules};
 
@@ -491,6 +494,7 @@ impl Engine {
     fn on_media(&mut self, now: Now, event: media::Event) {
         let stream = match &event {
             media::Event::DigitPressed { stream, .. }
+            | media::Event::Heard { stream, .. }
             | media::Event::Played { stream, .. }
             | media::Event::Started { stream }
             | media::Event::Silent { stream }

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::hearing::ToneDefinition;
 use media::{Clip, Codec, Law};
 
 use super::Routes;
+use crate::call::leg::DigitForm;
 use crate::call::number::{FromUser, IdentityForm, NumberFormat, Pattern};
 use crate::call::record::ZipDetail;
 use crate::config::DEFAULT_FAILOVER;
@@ -48,6 +50,8 @@ pub struct Trunk {
     pub dials: bool,
     pub destinations: Vec<Pattern>,
     pub codecs: Vec<Codec>,
+    /// How keys travel to and from it.
+    pub digits: DigitForm,
     pub channels: u32,
     /// Calls dialled each second; 0 sets no limit.
     pub calls_per_second: u32,
@@ -107,6 +111,7 @@ impl Trunk {
             dials: true,
             destinations: "+1XXXXXXXXXX".parse().into_iter().collect(),
             codecs: vec![Law::Mu.into(), Law::A.into()],
+            digits: DigitForm::default(),
             channels: 1000,
             calls_per_second: 0,
             failover: DEFAULT_FAILOVER.to_vec(),
@@ -137,10 +142,22 @@ pub struct Settings {
     /// Key of the callers' pseudonyms; none keeps nothing of them.
     pub caller_key: Option<Vec<u8>>,
     pub zip_detail: ZipDetail,
+    pub hearing: Hearing,
     /// Ready sockets kept in stock.
     pub stock: usize,
     /// Whether what callers hear is told as [`super::Output::Said`].
     pub tell_speech: bool,
+}
+
+/// What is listened for on the lines that we dial.
+#[derive(Debug, Clone)]
+pub struct Hearing {
+    /// None: nothing.
+    pub tones: Option<Arc<[ToneDefinition]>>,
+    /// How much of the audio after the answer.
+    pub answered_for: Duration,
+    /// Whether tones end a leg where nobody spoke; else they are only noted.
+    pub acts: bool,
 }
 
 /// What became of a trunk's registration or address.

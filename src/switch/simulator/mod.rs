@@ -6,6 +6,7 @@
 //! from a seed, so a run repeats exactly.
 
 mod phones;
+mod sounds;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -19,6 +20,7 @@ use rand_core::{RngCore, SeedableRng};
 
 pub use phones::Conduct;
 use phones::Phones;
+pub use sounds::LineSound;
 
 use sip::SessionId;
 
@@ -68,6 +70,8 @@ pub struct CallerPlan {
     pub timed_keys: VecDeque<(Duration, String)>,
     /// Whether keys go by SIP INFO in place of RTP.
     pub by_info: bool,
+    /// Whether the telephone knows no telephone-event and sends keys as tones.
+    pub inband: bool,
     /// Hangs up this long after dialling, whatever happens.
     pub hangs_up_after: Option<Duration>,
 }
@@ -164,6 +168,7 @@ impl Simulator {
             thinks: Duration::ZERO,
             timed_keys: VecDeque::new(),
             by_info: false,
+            inband: false,
             hangs_up_after: None,
         };
         let mut simulator = Self {
@@ -197,7 +202,8 @@ impl Simulator {
         let number = plan.number.clone();
         self.plan = plan;
         self.begun = self.now;
-        self.phones.call(self.now, &invite_to, &number);
+        let inband = self.plan.inband;
+        self.phones.call(self.now, &invite_to, &number, inband);
         self.pump();
     }
 
@@ -480,7 +486,8 @@ impl Simulator {
     }
 
     fn press(&mut self, caller: SessionId, keys: String) {
-        self.phones.press(self.now, caller, &keys, self.plan.by_info);
+        let (by_info, inband) = (self.plan.by_info, self.plan.inband);
+        self.phones.press(self.now, caller, &keys, by_info, inband);
         self.tell(Happening::Keys(keys));
     }
 

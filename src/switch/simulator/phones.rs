@@ -8,7 +8,7 @@ use media::sdp::{Direction, Local, Session};
 use media::{Clip, Digit, Digits, Plane, PlaneConfig, PlayId, SourceRule, Start, StreamConfig, StreamId};
 use sip::{Endpoint, EndpointConfig, Invite, Party, Peer, PeerId, SessionId};
 
-use super::{Happening, TICK, switch_address, trunk_address};
+use super::{Happening, LineSound, TICK, switch_address, trunk_address};
 
 /// How an office's telephone behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,13 @@ pub enum Conduct {
     EarlyMedia { ring: Duration, talk: Duration },
     /// Announces sound before the answer, sends none, then as `Answers`.
     MuteEarlyMedia { ring: Duration, talk: Duration },
+    /// Sends a line's sound, before an answer that never comes (`early`) or as its answer, and hangs up after so long.
+    Sounds {
+        ring: Duration,
+        sound: LineSound,
+        early: bool,
+        talk: Duration,
+    },
     /// Answers and sends no sound at all.
     Mute { ring: Duration },
     /// The network swallows the INVITE.
@@ -99,9 +106,10 @@ impl Phones {
         }
     }
 
-    pub(super) fn call(&mut self, now: Instant, called: &str, number: &str) {
+    pub(super) fn call(&mut self, now: Instant, called: &str, number: &str, inband: bool) {
         let mut line = self.new_line(None);
         let host = switch_address().ip();
+        let offer = line.local.offer(Direction::SendReceive);
         let invite = Invite {
             peer: OUR_PEER,
             uri: format!("sip:{called}@{host}"),
@@ -109,7 +117,7 @@ impl Phones {
             from: Party::new(format!("sip:{number}@{}", trunk_address().ip())),
             headers: Vec::new(),
             max_forwards: None,
-            sdp: line.local.offer(Direction::SendReceive),
+            sdp: if inband { without_events(&offer) } else { offer },
         };
         if let Ok(session) = self.endpoint.invite(now, invite) {
             self.lines.insert(session, line);
@@ -117,7 +125,14 @@ impl Phones {
         }
     }
 
-    pub(super) fn press(&mut self, now: Instant, session: SessionId, keys: &str, by_info: bool) {
+    pub(super) fn press(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        keys: &str,
+        by_info: bool,
+        inband: bool,
+    ) {
         let Some(line) = self.lines.get(&session) else {
             return;
         };
@@ -129,7 +144,10 @@ impl Phones {
             }
             return;
         }
-        let digits = Digits::new(keys);
+        let digits = Digits {
+            inband,
+            ..Digits::new(keys)
+        };
         self.plane.command(
             now,
             media::Command::SendDigits {
@@ -197,6 +215,19 @@ impl Phones {
                 line.opened = true;
                 line.answers_at = Some(now + ring);
             }
+            Conduct::Sounds {
+                ring, sound, early, ..
+            } => {
+                if early {
+                    self.endpoint.progress(now, session, answer);
+                    self.plane.command(now, open.clone());
+                    self.play(now, line.stream, sound.clip(), sound.repeats());
+                    line.opened = true;
+                } else {
+                    self.endpoint.ring(now, session);
+                    line.answers_at = Some(now + ring);
+                }
+            }
             Conduct::MuteEarlyMedia { ring, .. } => {
                 self.endpoint.progress(now, session, answer);
                 line.answers_at = Some(now + ring);
@@ -211,14 +242,18 @@ impl Phones {
     }
 
     fn speak(&mut self, now: Instant, stream: StreamId) {
-        let clips = vec![self.voice.clone()];
+        self.play(now, stream, self.voice.clone(), true);
+    }
+
+    fn play(&mut self, now: Instant, stream: StreamId, clip: Clip, repeat: bool) {
+        let clips = vec![clip];
         self.plane.command(
             now,
             media::Command::Play {
                 stream,
                 play: PlayId(1),
                 clips,
-                repeat: true,
+                repeat,
             },
         );
     }
@@ -259,18 +294,18 @@ impl Phones {
                 Some(
                     Conduct::Answers { talk, .. }
                     | Conduct::EarlyMedia { talk, .. }
-                    | Conduct::MuteEarlyMedia { talk, .. },
+                    | Conduct::MuteEarlyMedia { talk, .. }
+                    | Conduct::Sounds { talk, .. },
                 ) => Some(now + talk),
                 _ => None,
             };
             let stream = line.stream;
-            let (answer, mute) = (
-                line.answer.clone(),
-                matches!(line.conduct, Some(Conduct::Mute { .. })),
-            );
+            let (answer, conduct) = (line.answer.clone(), line.conduct);
             self.endpoint.answer(now, session, answer);
-            if !mute {
-                self.speak(now, stream);
+            match conduct {
+                Some(Conduct::Mute { .. }) => {}
+                Some(Conduct::Sounds { sound, .. }) => self.play(now, stream, sound.clip(), sound.repeats()),
+                _ => self.speak(now, stream),
             }
         }
     }
@@ -288,6 +323,16 @@ impl Phones {
             self.streams.remove(&address);
         }
     }
+}
+
+/// A description without telephone-event.
+fn without_events(offer: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(offer).replace(" 101\r\n", "\r\n");
+    let kept: Vec<&str> = text
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with("a=rtpmap:101") && !line.starts_with("a=fmtp:101"))
+        .collect();
+    kept.concat().into_bytes()
 }
 
 /// A caller's line is never silent; an office sends only what it says.

@@ -77,6 +77,11 @@ pub(super) fn on_talking(
     event: Event,
 ) {
     match event {
+        // A tone in place of a person: the network answered, the office did not.
+        Event::CalleeEnded { disposition, .. } if disposition.is_told_by_tone() => {
+            run.tally.reached.remove(&current.target);
+            on_not_reached(run, world, step, current, disposition);
+        }
         Event::CalleeEnded { .. } => after_talk(run, world, step),
         Event::DigitPressed(digit) => match on_key(run, digit, true) {
             Wish::NextOffice => {
@@ -97,9 +102,7 @@ pub(super) fn on_talking(
             });
             run.hang_up_callee(LegDisposition::LimitReached);
         }
-        _ => {
-            let _ = current;
-        }
+        _ => {}
     }
 }
 
